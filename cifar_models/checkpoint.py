@@ -1,0 +1,65 @@
+"""The file that passes from training to export: weights, where they come from, and all that resuming needs."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cifar_models.atomic import replacing
+from cifar_models.classifier import Classifier
+from cifar_models.errors import InputError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """One moment of a training run, in tensors and plain Python alone, so that loading it runs no code."""
+
+    architecture: str  # a name in cifar_models.registry
+    labels: list[str]  # in the order of the logits
+    mean: list[float]
+    std: list[float]
+    weights: dict[str, Tensor]  # the state dict of a Classifier
+    history: list[dict[str, Any]]  # the metrics of every epoch so far
+    recipe: dict[str, Any]
+    data_name: str
+    data_fingerprint: str  # of the training set before the validation split
+    validation: Tensor  # indices of the training set that were held out, int64
+    source_revision: str
+    training_state: dict[str, Any]  # optimizers and random number generators
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained."""
+        return len(self.history)
+
+    def save(self, path: Path) -> None:
+        with replacing(path) as partial:
+            torch.save(
+                {"format": _FORMAT, **{field.name: getattr(self, field.name) for field in fields(self)}}, partial
+            )
+
+    def classifier(self) -> Classifier:
+        """The trained model, on the CPU and in eval mode."""
+        model = Classifier(self.architecture, num_classes=len(self.labels), mean=self.mean, std=self.std)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU. Raises InputError when the file is missing, damaged or of another format."""
+    if not path.is_file():
+        raise InputError(f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content.pop("format")
+        if found != _FORMAT:
+            raise InputError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}; train it again.")
+        return Checkpoint(**content)
+    except InputError:
+        raise
+    except Exception as error:  # torch raises nearly anything on a damaged file
+        raise InputError(f"{path} is not a checkpoint of this package, or it is damaged ({error}).") from error

@@ -1,0 +1,8 @@
+"""CIFAR-10 (Krizhevsky 2009): its labels in order, and the statistics of its training set."""
+
+LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGE_SIZE = 32  # pixels, both ways
+
+# Per channel, RGB, of pixels scaled to [0, 1].
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)

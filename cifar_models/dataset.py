@@ -1,0 +1,114 @@
+"""Labelled images in memory, from the official CIFAR-10 files or from image folders."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cifar_models.cifar10 import IMAGE_SIZE, LABELS
+from cifar_models.errors import InputError
+from cifar_models.picture import Pixels, to_pixels
+
+Split = Literal["train", "test"]
+
+_SUFFIXES = {".png", ".jpg", ".jpeg"}
+_OFFICIAL_FOLDER = "cifar-10-batches-py"
+_OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Images uint8 [n, 32, 32, 3] RGB and their labels int64 [n], indices into `classes`."""
+
+    images: Pixels
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: npt.NDArray[np.int64]) -> "ImageSet":
+        return ImageSet(self.images[indices], self.labels[indices], self.classes)
+
+    def fingerprint(self) -> str:
+        """The sha256 of classes, labels and pixels: the same data in the same order has the same fingerprint."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        digest.update(np.ascontiguousarray(self.labels).data)
+        digest.update(np.ascontiguousarray(self.images).data)
+        return digest.hexdigest()
+
+
+def load_images(root: Path, split: Split) -> ImageSet:
+    """Read one split of the data under `root`.
+
+    `root` holds either folders `train/<class>/*` and `test/<class>/*` of PNG or JPEG files, or the official
+    `cifar-10-batches-py` folder or its `cifar-10-python.tar.gz` (downloaded when `root` is empty or absent).
+
+    Raises InputError when there are no such data, or when a file is corrupt.
+    """
+    if (root / split).is_dir():
+        return _load_folders(root / split)
+    if root.name in (_OFFICIAL_FOLDER, _OFFICIAL_ARCHIVE):
+        root = root.parent
+    elif root.is_file():
+        raise InputError(f"{root} is neither a folder of data nor {_OFFICIAL_ARCHIVE}.")
+    return _load_official(root, split)
+
+
+def _load_folders(folder: Path) -> ImageSet:
+    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    if len(classes) < 2:
+        raise InputError(f"{folder} holds {len(classes)} class folders; put at least two there, one for each label.")
+    files = [(path, label) for label, name in enumerate(classes) for path in _pictures(folder / name)]
+    images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    for index, (path, _) in enumerate(files):
+        images[index] = _read_picture(path)
+    return ImageSet(images, np.array([label for _, label in files], np.int64), classes)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no picture; put .png or .jpg files there or remove the folder.")
+    yield from paths
+
+
+def _read_picture(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as picture:
+            return to_pixels(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable picture ({error}); replace or remove it.") from error
+
+
+def _load_official(root: Path, split: Split) -> ImageSet:
+    # Imported here, because torchvision loads torch and the server must not.
+    from torchvision.datasets import CIFAR10
+
+    try:
+        # Nothing is fetched where the folder or the archive is already there; every md5 is checked before unpickling.
+        data = CIFAR10(root, train=split == "train", download=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"No usable data in {root} ({error}). Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, "
+            f"or image folders {split}/<class>/*.png, or name another folder with --data."
+        ) from error
+    return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)
+
+
+def split_validation(
+    labels: npt.NDArray[np.int64], share: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Cut `share` of each class off for validation: sorted indices (training, validation), the same for a seed."""
+    generator = np.random.default_rng(seed)
+    held_out = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        held_out.append(generator.permutation(members)[: round(share * len(members))])
+    validation = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), validation), validation

@@ -1,0 +1,17 @@
+"""The one error that a command shows to the person who runs it."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """What was given cannot be used. `str(error)` is one line: the value, the rule and the way out."""
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and exit: with its code, or with 2 and one line when the input was wrong."""
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

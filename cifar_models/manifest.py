@@ -1,0 +1,110 @@
+"""manifest.json: what a bundle promises. It is written by export, and read by whoever serves or checks the bundle."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # beside the manifest, never elsewhere
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+RGB = tuple[float, float, float]
+
+
+class Record(BaseModel):
+    """Part of a manifest: unknown fields are refused, so that a misspelt promise is not silently dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class File(Record):
+    """A file of the bundle."""
+
+    file: FileName
+    sha256: Sha256
+    bytes: Annotated[int, Field(gt=0)]
+
+
+class Evaluation(Record):
+    """How well an artifact classifies labelled images, one view each."""
+
+    data: str  # their name, such as "CIFAR-10, JPEG-75 copy"
+    split: Literal["validation", "test"]
+    images: int
+    accuracy: Share
+    ece: Share  # expected calibration error, 15 bins (Guo et al. 2017)
+    nll: float  # mean negative log likelihood, nats
+
+
+class Parity(Record):
+    """How an artifact agrees with the reference: the same weights in eager PyTorch, float32, on the CPU."""
+
+    images: int
+    max_abs_logit: float  # largest difference
+    max_abs_probability: float
+    top1_agreement: Share  # where the reference's two best logits are further apart than the tolerance
+    accuracy_drop: float | None = None  # share of the validation images lost; int8 only
+
+
+class Artifact(File):
+    """The network in one format and precision."""
+
+    format: Literal["onnx", "torchscript"]
+    precision: Literal["fp32", "int8"]
+    parity: Parity
+    evaluations: list[Evaluation]
+
+    @property
+    def key(self) -> str:
+        return f"{self.format}-{self.precision}"
+
+
+class Input(Record):
+    """What the graph takes. There is one contract; a manifest with another is refused."""
+
+    name: Literal["images"] = "images"
+    dtype: Literal["uint8"] = "uint8"
+    layout: Literal["NHWC"] = "NHWC"
+    shape: tuple[Literal["batch"], int, int, Literal[3]] = ("batch", 32, 32, 3)
+    color: Literal["RGB"] = "RGB"
+    mean: RGB  # subtracted inside the graph, of pixels scaled to [0, 1]
+    std: RGB
+
+
+class Origin(Record):
+    """Where the weights come from."""
+
+    recipe: dict[str, str | int | float | bool]
+    epoch: int
+    data: str
+    data_fingerprint: Sha256
+    validation_images: int
+    source_revision: str
+
+
+class Manifest(Record):
+    """Everything that a bundle says of itself."""
+
+    schema_version: Literal[1] = 1
+    name: FileName
+    architecture: str
+    parameters: int
+    labels: Annotated[list[str], Field(min_length=2)]  # in the order of the outputs
+    input: Input
+    temperature: Annotated[float, Field(gt=0)]
+    weights_sha256: Sha256  # of the float16-rounded weights that all artifacts hold
+    origin: Origin
+    created: str  # ISO 8601, UTC
+    versions: dict[str, str]  # of the packages that made it
+    golden: File
+    artifacts: Annotated[list[Artifact], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> "Manifest":
+        for what, values in (("label", self.labels), ("artifact", [artifact.key for artifact in self.artifacts])):
+            if len(set(values)) < len(values):
+                raise ValueError(f"a {what} is listed twice")
+        return self
+
+    def find(self, key: str) -> Artifact | None:
+        """The artifact of that format and precision, such as "onnx-int8"."""
+        return next((artifact for artifact in self.artifacts if artifact.key == key), None)

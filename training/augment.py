@@ -1,0 +1,66 @@
+"""Augmentation of whole batches on the device where the data live: one gather shuffles, shifts and flips."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Which images an epoch shows, in what order, and how each is seen: tensors [n] on the data's device."""
+
+    index: Tensor  # int64, into the data set
+    shift: Tensor  # int64 [n, 2]: down and right, in pixels
+    flip: Tensor  # bool: mirrored left to right
+    hole: Tensor  # int64 [n, 2]: top left corner of the cutout square
+
+    def batch(self, start: int, size: int) -> "Views":
+        rows = slice(start, start + size)
+        return Views(self.index[rows], self.shift[rows], self.flip[rows], self.hole[rows])
+
+
+def draw_views(recipe: Recipe, num_images: int, image_size: int, epoch: int, device: torch.device) -> Views:
+    """The views of one epoch: a function of the recipe, its seed and the epoch, so that a resumed run repeats them."""
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+    index = torch.randperm(num_images, generator=generator)
+    shift = torch.randint(-recipe.crop, recipe.crop + 1, (num_images, 2), generator=generator)
+    hole = torch.randint(-(recipe.cutout // 2), image_size - recipe.cutout // 2, (num_images, 2), generator=generator)
+    flip = draw_flips(recipe, num_images, epoch, generator)[index]
+    return Views(index.to(device), shift.to(device), flip.to(device), hole.to(device))
+
+
+def draw_flips(recipe: Recipe, num_images: int, epoch: int, generator: torch.Generator) -> Tensor:
+    if recipe.flip == "none":
+        return torch.zeros(num_images, dtype=torch.bool)
+    if recipe.flip == "random":
+        return torch.rand(num_images, generator=generator) < 0.5
+    # Alternating flip (Jordan 2024, section 3.6): drawn once, then the other side every epoch, so that two epochs
+    # in a row always show both.
+    first = torch.rand(num_images, generator=torch.Generator().manual_seed(recipe.seed)) < 0.5
+    return first ^ (epoch % 2 == 1)
+
+
+def take(images: Tensor, views: Views) -> Tensor:
+    """Gather shifted and flipped images: uint8 [n, s, s, 3] to uint8 [len(views), s, s, 3]; borders are reflected."""
+    size = images.shape[1]
+    axis = torch.arange(size, device=images.device)
+    rows = reflect(axis + views.shift[:, :1], size)
+    columns = reflect(axis + views.shift[:, 1:], size)
+    columns = torch.where(views.flip[:, None], size - 1 - columns, columns)
+    return images[views.index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def reflect(position: Tensor, size: int) -> Tensor:
+    """Fold positions that lie up to `size` - 1 outside [0, size) back inside, as `np.pad(mode="reflect")` would."""
+    last = size - 1
+    return last - (last - position.abs()).abs()
+
+
+def cut_out(x: Tensor, views: Views, side: int) -> Tensor:
+    """Zero a square of each normalised image [batch, channels, s, s] (Cutout, DeVries and Taylor 2017)."""
+    offset = torch.arange(x.shape[-1], device=x.device) - views.hole[:, :, None]  # [batch, 2, s]
+    inside = (offset >= 0) & (offset < side)
+    return x.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)
