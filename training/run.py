@@ -41,8 +41,11 @@ class Run:
     data_name: str
     history: list[EpochMetrics] = field(default_factory=list)
     data_fingerprint: str = field(init=False)
+    # Asked once: the code that runs is that of the start, whatever happens to the files later.
+    source_revision: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.source_revision = source_revision()
         self.data_fingerprint = self.data.fingerprint()
         if not self.recipe.validation:
             raise InputError(
@@ -86,7 +89,7 @@ class Run:
             data_name=self.data_name,
             data_fingerprint=self.data_fingerprint,
             validation=torch.from_numpy(validation),
-            source_revision=source_revision(),
+            source_revision=self.source_revision,
             training_state=trainer.state(),
         )
 
