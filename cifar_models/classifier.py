@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifar_models.cifar10 import MEAN, STD
+from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.registry import create_model, find_model
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to grey
@@ -33,7 +33,7 @@ class Preprocess(nn.Module):
         x = images.permute(0, 3, 1, 2).float() * self.scale - self.shift
         if self.channels == 1:
             x = (x * self.luma).sum(1, keepdim=True)
-        if self.size != images.shape[1]:
+        if self.size != IMAGE_SIZE:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return x
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # beside the manifest, never elsewhere
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Split = Literal["validation", "test"]
 Share = Annotated[float, Field(ge=0, le=1)]
 RGB = tuple[float, float, float]
 
@@ -28,7 +29,7 @@ class Evaluation(Record):
     """How well an artifact classifies labelled images, one view each."""
 
     data: str  # their name, such as "CIFAR-10, JPEG-75 copy"
-    split: Literal["validation", "test"]
+    split: Split
     images: int
     accuracy: Share
     ece: Share  # expected calibration error, 15 bins (Guo et al. 2017)
@@ -41,8 +42,8 @@ class Parity(Record):
     images: int
     max_abs_logit: float  # largest difference
     max_abs_probability: float
-    top1_agreement: Share  # where the reference's two best logits are further apart than the tolerance
-    accuracy_drop: float | None = None  # share of the validation images lost; int8 only
+    top1_agreement: Share  # swaps of labels whose logits are as good as equal do not count
+    accuracy_drop: float  # share of the images that the reference labels right and this does not; negative: gained
 
 
 class Artifact(File):
@@ -77,6 +78,7 @@ class Origin(Record):
     epoch: int
     data: str
     data_fingerprint: Sha256
+    training_images: int
     validation_images: int
     source_revision: str
 
