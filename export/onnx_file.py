@@ -1,0 +1,74 @@
+"""ONNX, float32: one file, dynamic batch, weights stored as halves."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from cifar_models.classifier import Classifier
+
+OPSET = 20
+_EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+
+
+def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Write the model to `path`, and return it with its weights as float32, as quantisation needs it."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        model,
+        (_EXAMPLE,),
+        input_names=["images"],
+        output_names=["logits", "probabilities"],
+        dynamic_shapes=({0: "batch"},),
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    graph = program.model_proto
+    strip(graph)
+    helper.set_model_props(graph, metadata)
+    onnx.checker.check_model(graph, full_check=True)
+    halved = store_halves(graph)
+    onnx.checker.check_model(halved, full_check=True)
+    onnx.save(halved, path)
+    return graph
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes for its own authors: paths of this machine's source files among it."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    for item in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def store_halves(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that stores each weight as float16 and casts it back; ONNX Runtime does that once, when it loads the file.
+
+    Only weights that float16 holds exactly are stored so: the copy computes the same.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    casts = []
+    for weight in copy.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if values.ndim < 2 or not np.array_equal(halves.astype(np.float32), values):
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(halves, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy

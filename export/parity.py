@@ -1,0 +1,110 @@
+"""Whether an exported file computes what the reference computes."""
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from cifar_models.errors import InputError
+from cifar_models.manifest import Parity
+from cifar_models.picture import Pixels
+from export.golden import extreme_images
+from export.reference import run_reference
+from export.runner import Outputs, Runner, run_in_batches
+
+_BATCHES = (0, 1, 2, 3, 7, 16, 33, 128)
+
+
+class ParityError(InputError):
+    """An exported file that must not be kept, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Largest absolute differences allowed. Where the two best logits are closer than `logit`, labels may swap."""
+
+    logit: float
+    probability: float
+    rows: float  # of one image's logits, between batches of different size
+    agreement: float  # smallest share of equal labels
+    accuracy_drop: float  # share of the labelled images
+
+
+# Float sums in another order differ in their last digits. Int8 rounds: a logit may be off, and what counts is what it
+# does to the answers.
+TOLERANCES = {
+    "onnx-fp32": Tolerance(logit=1e-4, probability=1e-5, rows=1e-4, agreement=1, accuracy_drop=0),
+    "torchscript-fp32": Tolerance(logit=1e-5, probability=1e-6, rows=1e-5, agreement=1, accuracy_drop=0),
+    "onnx-int8": Tolerance(logit=inf, probability=inf, rows=1e-1, agreement=0.985, accuracy_drop=0.003),
+}
+
+
+class Evidence:
+    """The images that every exported file is compared on, and what the reference says of them."""
+
+    def __init__(self, model: Classifier, real: ImageSet) -> None:
+        self.real = real
+        self.extremes = extreme_images()
+        self.real_outputs = run_reference(model, real.images)
+        self.extreme_outputs = run_reference(model, self.extremes)
+
+
+def check_parity(key: str, run: Runner, evidence: Evidence) -> Parity:
+    """Compare the file that `run` runs with the reference. Raises ParityError when it is off by too much."""
+    tolerance = TOLERANCES[key]
+    found = run_in_batches(run, evidence.real.images)
+    check_batch_sizes(key, run, evidence.real.images, found, tolerance.rows)
+    extremes = compare(run(evidence.extremes), evidence.extreme_outputs, tolerance.logit)
+    report = compare(found, evidence.real_outputs, tolerance.logit)
+    drop = share_right(evidence.real_outputs, evidence.real.labels) - share_right(found, evidence.real.labels)
+    require(key, "logits differ by", max(report.max_abs_logit, extremes.max_abs_logit), tolerance.logit)
+    require(
+        key,
+        "probabilities differ by",
+        max(report.max_abs_probability, extremes.max_abs_probability),
+        tolerance.probability,
+    )
+    require(key, "the share of other labels is", 1 - report.top1_agreement, 1 - tolerance.agreement)
+    require(key, "accuracy falls by", drop, tolerance.accuracy_drop)
+    return report.model_copy(update={"accuracy_drop": drop})
+
+
+def require(key: str, what: str, value: float, allowed: float) -> None:
+    if not value <= allowed + 1e-12:  # not `>`: NaN must fail too
+        raise ParityError(f"{key} does not agree with the checkpoint: {what} {value:.3g}, allowed is {allowed:.3g}.")
+
+
+def compare(found: Outputs, reference: Outputs, margin: float) -> Parity:
+    logits, expected = found[0], reference[0]
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    same = logits.argmax(1) == expected.argmax(1)
+    if np.isfinite(margin):
+        same |= first - second <= margin
+    return Parity(
+        images=len(logits),
+        max_abs_logit=float(np.abs(logits - expected).max()),
+        max_abs_probability=float(np.abs(found[1] - reference[1]).max()),
+        top1_agreement=float(same.mean()),
+        accuracy_drop=0,
+    )
+
+
+def share_right(outputs: Outputs, labels: npt.NDArray[np.int64]) -> float:
+    return float((outputs[0].argmax(1) == labels).mean())
+
+
+def check_batch_sizes(key: str, run: Runner, images: Pixels, expected: Outputs, tolerance: float) -> None:
+    """An image's outputs must not depend on the batch that it comes in."""
+    for size in _BATCHES:
+        batch = np.resize(images, (size, *images.shape[1:]))
+        try:
+            logits, probabilities = run(batch)
+        except Exception as error:
+            raise ParityError(f"{key} cannot run a batch of {size} (is its batch fixed?): {error}") from error
+        rows = np.resize(expected[0], (size, expected[0].shape[1])) if size else logits
+        if logits.shape != rows.shape or probabilities.shape != rows.shape:
+            raise ParityError(f"{key} gives outputs {logits.shape} for a batch of {size}, not {rows.shape}.")
+        require(key, f"logits of a batch of {size} differ by", float(np.abs(logits - rows).max(initial=0)), tolerance)

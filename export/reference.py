@@ -1,0 +1,67 @@
+"""The model that an export must equal: eager PyTorch, float32, on the CPU, with the weights that all formats hold."""
+
+import hashlib
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+
+from cifar_models.calibration import fit_temperature
+from cifar_models.checkpoint import Checkpoint
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from cifar_models.errors import InputError
+from cifar_models.picture import Pixels
+from export.runner import Outputs
+
+_BATCH = 128
+
+
+def build_reference(checkpoint: Checkpoint, validation: ImageSet) -> Classifier:
+    """The trained model in eval mode, as it will be served: batch norm folded, weights rounded, temperature fitted.
+
+    The temperature is fitted on `validation`. Raises InputError when a weight is not finite.
+    """
+    model = checkpoint.classifier()
+    model.network = fold_batch_norm(model.network)
+    round_to_half(model)
+    logits, _ = run_reference(model, validation.images)
+    model.temperature.fill_(fit_temperature(logits, validation.labels))
+    return model
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Multiply each batch norm into the convolution before it, once for all formats: none does it in its own way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.fx's own calls
+        return fuse(network.eval()).eval()
+
+
+@torch.no_grad()
+def round_to_half(model: Classifier) -> None:
+    """Round every parameter and statistic to float16 and keep it as float32: formats that store halves lose nothing."""
+    for name, value in model.network.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(value.half().float())
+            if not value.isfinite().all():
+                raise InputError(
+                    f"The weights {name} are not finite as float16: the run diverged; train with a lower lr."
+                )
+
+
+@torch.inference_mode()
+def run_reference(model: Classifier, images: Pixels) -> Outputs:
+    """Logits and probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3]."""
+    parts = [model(part) for part in torch.split(torch.from_numpy(np.ascontiguousarray(images)), _BATCH)]
+    return torch.cat([part[0] for part in parts]).numpy(), torch.cat([part[1] for part in parts]).numpy()
+
+
+def weights_sha256(model: Classifier) -> str:
+    """The hash of all weights, in the order of their names and as float16, which they are."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update((value.half() if value.is_floating_point() else value).numpy().tobytes())
+    return digest.hexdigest()

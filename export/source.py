@@ -1,0 +1,42 @@
+"""What a bundle is made from: a checkpoint, and the images that it was trained on and is measured on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.dataset import ImageSet, load_images
+from cifar_models.errors import InputError
+
+_CALIBRATION_IMAGES = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    checkpoint: Checkpoint
+    training: ImageSet  # with the images that the run held out
+    test: ImageSet
+
+    @property
+    def validation(self) -> ImageSet:
+        """The images that the run held out."""
+        return self.training.subset(self.checkpoint.validation.numpy())
+
+    @property
+    def calibration(self) -> ImageSet:
+        """Some images that the run was trained on: the ranges of int8 are set by nothing that is measured."""
+        trained = np.setdiff1d(np.arange(len(self.training)), self.checkpoint.validation.numpy())
+        return self.training.subset(np.random.default_rng(0).permutation(trained)[:_CALIBRATION_IMAGES])
+
+
+def load_source(checkpoint: Path, data: Path) -> Source:
+    """Read both. Raises InputError when they cannot be read or the data are not those of the run."""
+    loaded = load_checkpoint(checkpoint)
+    training = load_images(data, "train")
+    if training.fingerprint() != loaded.data_fingerprint:
+        raise InputError(f"{checkpoint} was trained on other images ({loaded.data_name}) than those in {data}.")
+    test = load_images(data, "test")
+    if test.classes != training.classes:
+        raise InputError(f"{data} has other classes in test ({', '.join(test.classes)}) than in train.")
+    return Source(checkpoint=loaded, training=training, test=test)

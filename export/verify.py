@@ -1,0 +1,60 @@
+"""Check a bundle: python -m export.verify models/NAME [--data DIR]."""
+
+import argparse
+from pathlib import Path
+
+from cifar_models.bundle import Bundle, BundleError, open_bundle
+from cifar_models.dataset import ImageSet, load_images
+from cifar_models.errors import run_command
+from cifar_models.manifest import Artifact
+from export.bundle import evaluate
+from export.runner import Runner, open_runner
+
+# Looser than at the export: another processor sums in another order, and int8 rounds on top of that.
+_GOLDEN_ATOL = {"onnx-fp32": 1e-4, "torchscript-fp32": 1e-4, "onnx-int8": 2e-2}
+_ACCURACY_ATOL = {"onnx-fp32": 2e-4, "torchscript-fp32": 2e-4, "onnx-int8": 2e-3}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.verify",
+        description="Check a bundle: manifest, hashes and golden images; with --data also the test accuracy it states.",
+    )
+    parser.add_argument("bundle", type=Path, help="such as models/cifarnet")
+    parser.add_argument("--data", type=Path, help="recompute the test accuracy on the images in this folder")
+    options = parser.parse_args()
+    try:
+        bundle = open_bundle(options.bundle)
+        test = load_images(options.data, "test") if options.data else None
+        for artifact in bundle.manifest.artifacts:
+            print(verify_artifact(bundle, artifact, test), flush=True)
+    except BundleError as error:
+        print(f"wrong: {error}")
+        return 1
+    print(f"{options.bundle} is what its manifest says.")
+    return 0
+
+
+def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -> str:
+    """One line that says what was checked. Raises BundleError."""
+    run = open_runner(artifact.key, bundle.path(artifact))
+    bundle.check_golden(artifact, lambda images: run(images)[1], atol=_GOLDEN_ATOL[artifact.key])
+    line = f"{artifact.file:22} hash and golden images right"
+    return line if test is None else f"{line}, {verify_accuracy(bundle, artifact, run, test)}"
+
+
+def verify_accuracy(bundle: Bundle, artifact: Artifact, run: Runner, test: ImageSet) -> str:
+    stated = next(evaluation for evaluation in artifact.evaluations if evaluation.split == "test")
+    if test.classes != tuple(bundle.manifest.labels):
+        raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
+    found = evaluate(run, test, stated.data, "test")
+    if not abs(found.accuracy - stated.accuracy) <= _ACCURACY_ATOL[artifact.key]:
+        raise BundleError(
+            f"{artifact.file} labels {found.accuracy:.2%} of {found.images} test images right; its manifest says "
+            f"{stated.accuracy:.2%} of {stated.images} ({stated.data})."
+        )
+    return f"test accuracy {found.accuracy:.2%} and ECE {found.ece:.2%} on {found.images} images ({stated.data})"
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Bytes to predictions: reading requests, decoding, batching, engines, bundles in memory, answers."""

@@ -1,0 +1,44 @@
+"""What goes back: predictions or an error, as JSON."""
+
+import json
+from typing import Any
+
+import numpy as np
+from starlette.responses import Response
+
+from cifar_models.bundle import Probabilities
+from serving.errors import Refusal, Unacceptable
+
+_DIGITS = 6  # of a probability: float32 knows seven
+
+
+def predictions(labels: list[str], probabilities: Probabilities, top_k: int | None) -> list[dict[str, Any]]:
+    """One prediction for each row of probabilities [n, classes]; of all labels in their order, or of the `top_k` best.
+
+    Raises Unacceptable when there are fewer labels than `top_k`.
+    """
+    if top_k is not None and top_k > len(labels):
+        raise Unacceptable(f"top_k={top_k} is more than the model's {len(labels)} labels.")
+    best = probabilities.argmax(axis=1).tolist()
+    rows = np.round(probabilities.astype(np.float64), _DIGITS).tolist()
+    return [prediction(labels, row, index, top_k) for row, index in zip(rows, best, strict=True)]
+
+
+def prediction(labels: list[str], row: list[float], best: int, top_k: int | None) -> dict[str, Any]:
+    ranked: dict[str, float] = dict(zip(labels, row, strict=True))
+    if top_k is not None:
+        ranked = dict(sorted(ranked.items(), key=lambda item: -item[1])[:top_k])
+    return {"label": labels[best], "index": best, "probability": row[best], "probabilities": ranked}
+
+
+def json_response(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(body, status, headers, media_type="application/json")
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    error: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
+    if refusal.index is not None:
+        error["index"] = refusal.index
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
+    return json_response({"error": error}, status=refusal.status, headers=headers)

@@ -1,0 +1,76 @@
+"""The ASGI application in front of BentoML's: our routes, our errors; health, schema and metrics are left to BentoML.
+
+It stands before BentoML's router rather than behind it, because a request then skips BentoML's own parsing, validation
+and serialisation, which cost more than the batching.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.answer import json_response, refusal_response
+from serving.errors import EngineFailed, MethodNotAllowed, NotFound, Refusal
+from serving.server import Server
+
+logger = logging.getLogger(__name__)
+
+_BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json"}
+_PAGE = Path(__file__).parent / "page" / "index.html"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class App:
+    """Routes requests to `server`, or on to `app`."""
+
+    def __init__(self, app: ASGIApp, server: Server) -> None:
+        self._app = app
+        self._server = server
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/classify": ("POST", self._classify),
+            "/models": ("GET", self._models),
+            "/": ("GET", self._page),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _BENTOML_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await self._respond(Request(scope, receive))
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            return await self._route(request)
+        except Refusal as refusal:
+            return refusal_response(refusal)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.url.path)
+            return refusal_response(EngineFailed("The server failed; its log says why."))
+
+    async def _route(self, request: Request) -> Response:
+        path = request.scope["path"]
+        if path not in self._routes:
+            raise NotFound(f"There is nothing at {path}; see GET / for what there is.")
+        method, handler = self._routes[path]
+        if request.method != method:
+            raise MethodNotAllowed(f"{path} answers {method}, not {request.method}.")
+        return await handler(request)
+
+    async def _classify(self, request: Request) -> Response:
+        return json_response(await self._server.classify(request))
+
+    async def _models(self, request: Request) -> Response:
+        return json_response(self._server.models())
+
+    async def _page(self, request: Request) -> Response:
+        return FileResponse(_PAGE)

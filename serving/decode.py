@@ -1,0 +1,86 @@
+"""Encoded pictures and raw pixels to the arrays that an engine takes. Knows no HTTP."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from cifar_models.cifar10 import IMAGE_SIZE
+from cifar_models.picture import Pixels, to_pixels
+from serving.errors import TooLarge, Unacceptable, Unreadable
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
+IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
+
+
+def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Image.Image:
+    """Read the header of an encoded picture and no more; `index` is its place in the request, for the errors.
+
+    Raises Unreadable (no such picture), TooLarge (more than `max_pixels`) and, when `strict`, Unacceptable (not 32x32).
+    """
+    if not data:
+        raise Unreadable("The picture is empty: 0 bytes.", index=index)
+    with refusing(index):
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise TooLarge(f"The picture has {width}x{height} pixels; at most {max_pixels} are taken.", index=index)
+    if strict and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+        raise Unacceptable(
+            f"The picture is {width}x{height}; strict=true takes {IMAGE_SIZE}x{IMAGE_SIZE} only.", index=index
+        )
+    return picture
+
+
+def decode_picture(picture: Image.Image, *, index: int) -> Pixels:
+    """The pixels of an opened picture, uint8 [32, 32, 3]; Unreadable when its data are damaged."""
+    with refusing(index), picture:
+        return to_pixels(picture)
+
+
+@contextmanager
+def refusing(index: int) -> Iterator[None]:
+    """Turn whatever a decoder raises into Unreadable: fed with damaged data it raises nearly anything."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise Unreadable(f"The data are no {', '.join(FORMATS)} picture.", index=index) from error
+    except Exception as error:
+        raise Unreadable(f"The picture is damaged: {error}.", index=index) from error
+
+
+def decode_base64(text: str, *, index: int) -> bytes:
+    """The bytes of a base64 text; raises Unreadable."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Unreadable(f"The text is not base64: {error}.", index=index) from error
+
+
+def decode_levels(levels: list[Any], *, index: int) -> Pixels:
+    """One image of nested lists, 32x32x3 integers from 0 to 255, to uint8 [32, 32, 3]; raises Unacceptable."""
+    try:
+        array = np.array(levels)
+    except ValueError:
+        array = np.empty(0)  # ragged
+    if array.shape != IMAGE_SHAPE or array.dtype.kind not in "iu":
+        raise Unacceptable("An image given as lists must be 32 rows of 32 pixels of 3 integers.", index=index)
+    if array.min() < 0 or array.max() > 255:
+        raise Unacceptable(f"Levels must be 0 to 255, got {array.min()} to {array.max()}.", index=index)
+    return array.astype(np.uint8)
+
+
+def decode_raw(data: bytes) -> Pixels:
+    """Raw pixels, uint8 NHWC RGB, to uint8 [n, 32, 32, 3] that shares their memory; raises Unreadable, Unacceptable."""
+    if not data:
+        raise Unreadable("The body is empty: 0 bytes.")
+    if len(data) % IMAGE_BYTES:
+        raise Unacceptable(f"Raw pixels come in {IMAGE_BYTES} bytes per image (32x32x3), got {len(data)} bytes.")
+    return np.frombuffer(data, np.uint8).reshape(-1, *IMAGE_SHAPE)

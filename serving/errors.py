@@ -1,0 +1,64 @@
+"""Every way in which a request can fail, with its status and its code.
+
+Refusal
+  Unreadable 400 · UnknownModel 404 · TooLarge 413 · UnsupportedType 415 · Unacceptable 422
+  QueueFull 429 · NotReady 503 · DeadlinePassed 504 · EngineFailed 500
+"""
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """A request that gets an error instead of predictions; `str()` is its message to the client."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    retry_after: ClassVar[int | None] = None  # seconds
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index  # of the image at fault, from 0
+
+
+class Unreadable(Refusal):
+    status, code = 400, "unreadable"
+
+
+class UnknownModel(Refusal):
+    status, code = 404, "unknown_model"
+
+
+class NotFound(Refusal):
+    status, code = 404, "not_found"
+
+
+class MethodNotAllowed(Refusal):
+    status, code = 405, "method_not_allowed"
+
+
+class TooLarge(Refusal):
+    status, code = 413, "too_large"
+
+
+class UnsupportedType(Refusal):
+    status, code = 415, "unsupported_type"
+
+
+class Unacceptable(Refusal):
+    status, code = 422, "unacceptable"
+
+
+class QueueFull(Refusal):
+    status, code, retry_after = 429, "queue_full", 1
+
+
+class EngineFailed(Refusal):
+    status, code = 500, "engine_failed"
+
+
+class NotReady(Refusal):
+    status, code, retry_after = 503, "not_ready", 1
+
+
+class DeadlinePassed(Refusal):
+    status, code = 504, "deadline_passed"

@@ -1,0 +1,145 @@
+"""What several tests share: tiny data made by a formula, a run and a bundle made of them by the commands, a real server."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_models.cifar10 import LABELS
+from cifar_models.picture import Pixels
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "models"
+TRAIN_IMAGES, TEST_IMAGES = 40, 8  # of each class
+
+
+def tiny_images(label: int, count: int, seed: int) -> Pixels:
+    """uint8 [count, 32, 32, 3]: noise around a colour of the class's own, so that a few steps learn to tell them apart."""
+    generator = np.random.default_rng(1000 * seed + label)
+    colour = np.random.default_rng(label).integers(40, 216, 3)
+    noise = generator.normal(0, 25, (count, 32, 32, 3))
+    return np.clip(colour + noise, 0, 255).astype(np.uint8)
+
+
+def write_tiny_data(root: Path, classes: tuple[str, ...] = LABELS) -> Path:
+    for split, count, seed in (("train", TRAIN_IMAGES, 1), ("test", TEST_IMAGES, 2)):
+        for label, name in enumerate(classes):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index, pixels in enumerate(tiny_images(label, count, seed)):
+                Image.fromarray(pixels).save(folder / f"{index:03}.png")
+    return root
+
+
+def command(*arguments: str | Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ...` as a user would, from the project's folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default network, two epochs, by the command."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    command(
+        *("training.fit", "--data", tiny_data, "--run", folder, "--data-name", "tiny"),
+        *("--epochs", "2", "--batch-size", "50", "--validation", "0.2"),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `tiny_run`, by the command."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    command("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data)
+    return folder
+
+
+class ServerProcess:
+    """A `bentoml serve` of this checkout."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self.log = log
+
+    def wait_until_ready(self, timeout: float = 60) -> None:
+        """Ask /readyz until it answers 200; a connection waits while the worker loads, so this hardly polls."""
+        transport = httpx.HTTPTransport(retries=10)  # the port is not open for the first second
+        with httpx.Client(base_url=self.url, transport=transport, timeout=timeout) as client:
+            response = client.get("/readyz")
+        assert response.status_code == 200, self.log.read_text()
+
+
+@contextmanager
+def serving(log: Path, **settings: Any) -> Iterator[ServerProcess]:
+    """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {f"CIFAR_{name.upper()}": str(value) for name, value in settings.items()}
+    home = {"BENTOML_HOME": str(log.parent / "bentoml")}  # two servers under one home delete each other's metrics
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, **home, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield ServerProcess(process, f"http://127.0.0.1:{port}", log)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0, log.read_text()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The shipped bundles, served with no settings at all."""
+    with serving(tmp_path_factory.mktemp("server") / "log") as process:
+        process.wait_until_ready()
+        yield process
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def real_data() -> Path:
+    """The folder of the real CIFAR-10 images; skips the test that asks when there is none."""
+    folder = Path(os.environ.get("CIFAR_DATA", ROOT / "data"))
+    if not folder.exists():
+        pytest.skip(f"needs the real images: put them in {folder} or name their folder in CIFAR_DATA")
+    return folder
