@@ -1,5 +1,6 @@
 """The BentoML service: how it starts and stops, and what its documentation says. `serving` does the work."""
 
+import logging
 import os
 import sys
 
@@ -44,6 +45,8 @@ try:
 except InputError as error:
     sys.exit(f"error: {error}")
 SERVER = Server(SETTINGS)
+
+logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for others is WARNING
 
 
 @bentoml.service(

@@ -174,7 +174,8 @@ def parse_options(query: Mapping[str, str], fields: Mapping[str, Any] | None = N
         first = error.errors(include_url=False)[0]
         name = first["loc"][0]
         if first["type"] == "extra_forbidden":
-            raise Unacceptable(f"{name!r} is no option. There are: {', '.join(Options.model_fields)}.") from error
+            known = ", ".join(Options.model_fields)
+            raise Unacceptable(f"{name!r} is no option. There are: {known}; files are named images.") from error
         raise Unacceptable(f"{name}={first['input']!r} cannot be used: {first['msg']}.") from error
 
 

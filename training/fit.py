@@ -85,20 +85,21 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<model>)")
     parser.add_argument("--resume", action="store_true", help="go on after the last epoch that was saved")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: cuda where there is one)")
-    group = parser.add_argument_group("fields of the recipe")
-    types = typing.get_type_hints(Recipe)
-    for field in fields(Recipe):
-        kind = types[field.name]
-        choices = typing.get_args(kind) or None
-        flag = "--" + field.name.replace("_", "-")
-        group.add_argument(
-            flag, dest=field.name, type=str if choices else kind, choices=choices, metavar=kind_name(kind)
-        )
+    add_recipe_options(parser.add_argument_group("fields of the recipe, to override"))
     return parser.parse_args()
 
 
-def kind_name(kind: typing.Any) -> str:
-    return "|".join(typing.get_args(kind)) or str(kind.__name__)
+def add_recipe_options(group: argparse._ArgumentGroup) -> None:
+    """One option for each field of a recipe, with the field's own type, choices and text."""
+    for name, annotation in typing.get_type_hints(Recipe, include_extras=True).items():
+        kind, text = typing.get_args(annotation)
+        choices = typing.get_args(kind) or None
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar(kind), help=text)
+
+
+def metavar(kind: typing.Any) -> str:
+    return "|".join(typing.get_args(kind)) or {str: "NAME", int: "N", float: "X"}[kind]
 
 
 def override(recipe: Recipe, options: argparse.Namespace) -> Recipe:

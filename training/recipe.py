@@ -1,30 +1,32 @@
 """What a training run does, as typed values: the command line names one and may override any field."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cifar_models.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """One way to train one model. Shares are in [0, 1); distances are in pixels."""
+    """One way to train one model. Each field's text is its help on the command line."""
 
-    model: str  # a name of cifar_models.registry
-    epochs: int
-    batch_size: int = 500
-    lr: float = 0.1  # peak, SGD with Nesterov momentum; under Muon only of what is not a convolution's filters
-    filter_lr: float = 0.0  # peak, Muon on convolution filters; 0 leaves them to SGD
-    momentum: float = 0.9
-    weight_decay: float = 5e-4  # of matrices and filters, never of biases and batch norm
-    warmup: float = 0.1  # share of all steps; afterwards the learning rate falls linearly to 0
-    label_smoothing: float = 0.0
-    flip: Literal["none", "random", "alternating"] = "random"
-    crop: int = 0  # shift by up to this many pixels, reflecting at the border
-    cutout: int = 0  # side of the grey square
-    validation: float = 0.1  # share of the training set that is held out, stratified
-    seed: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the device computes in it
+    model: Annotated[str, "network to train, a name of the registry"]
+    epochs: Annotated[int, "times that every training image is shown"]
+    batch_size: Annotated[int, "images in one step"] = 500
+    lr: Annotated[float, "peak learning rate of SGD with Nesterov momentum"] = 0.1
+    filter_lr: Annotated[float, "peak learning rate of Muon, for convolution filters; 0 leaves them to SGD"] = 0.0
+    momentum: Annotated[float, "of both optimizers"] = 0.9
+    weight_decay: Annotated[float, "of matrices and filters under SGD; never of biases and batch norm"] = 5e-4
+    warmup: Annotated[float, "share of the steps in which the learning rate rises; then it falls linearly to 0"] = 0.1
+    label_smoothing: Annotated[float, "share of the target that all labels divide among them"] = 0.0
+    flip: Annotated[Literal["none", "random", "alternating"], "mirror images left to right"] = "random"
+    crop: Annotated[int, "shift images by up to this many pixels, reflecting at the border"] = 0
+    cutout: Annotated[int, "side of a square that is greyed out, in pixels"] = 0
+    validation: Annotated[
+        float, "share of the training images that is held out, stratified, to choose the best epoch"
+    ] = 0.1
+    seed: Annotated[int, "of weights, order, augmentation and the validation split"] = 0
+    precision: Annotated[Literal["auto", "bf16", "fp32"], "auto: bf16 where the device computes in it"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("warmup", "label_smoothing", "validation"):

@@ -1,0 +1,66 @@
+# Two commands do everything on a fresh machine: `make serve` and `make test`. All that is needed is Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+RUN ?= runs/cifarnet
+NAME ?= $(notdir $(RUN))
+
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: help serve test check format train export lock clean
+
+help:
+	@echo "make serve    install what serving needs, and serve the bundles in models/ on port 3000"
+	@echo "make test     install everything, and run the tests"
+	@echo "make check    formatting, lint and types"
+	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
+	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
+
+serve: $(VENV)/.serve
+	$(BIN)/bentoml serve $(ARGS)
+
+test: $(VENV)/.full
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.full
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.full
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/.full
+	$(BIN)/python -m training.fit $(ARGS)
+
+export: $(VENV)/.full
+	$(BIN)/python -m export $(RUN)/best.pt --out models/$(NAME) $(ARGS)
+
+# A stamp is touched when its requirements are in, so that an install that was interrupted is done again.
+$(VENV)/.serve: requirements/serve.txt requirements/gpu.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements/serve.txt
+	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
+	@touch $@
+
+$(VENV)/.full: requirements/full.txt requirements/gpu.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements/full.txt
+	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
+	@touch $@ $(VENV)/.serve
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, gpu.txt full.txt's.
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
+lock: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) requirements/serve.in --output-file requirements/serve.txt
+	$(COMPILE) --constraints requirements/serve.txt requirements/full.in --output-file requirements/full.txt
+	$(COMPILE) requirements/gpu.in --output-file requirements/gpu.txt
+
+clean:
+	rm -rf $(VENV)
