@@ -37,9 +37,10 @@ class Bundle:
         with np.load(self.path(self.manifest.golden), allow_pickle=False) as golden:
             images, expected = golden["images"], golden[artifact.key]
         found = classify(images)
-        if found.shape != expected.shape:
+        if found.shape != expected.shape or found.shape[1] != len(self.manifest.labels):
             raise BundleError(
-                f"{self.path(artifact)} gave outputs {found.shape} for its golden images, not {expected.shape}."
+                f"{self.path(artifact)} gave outputs {found.shape} for {len(images)} golden images and "
+                f"{len(self.manifest.labels)} labels; the bundle is not of one piece, export it again."
             )
         difference = np.abs(found - expected).max()
         if not difference <= atol:  # not `>`: NaN must fail too

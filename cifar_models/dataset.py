@@ -104,11 +104,17 @@ def _load_official(root: Path, split: Split) -> ImageSet:
 def split_validation(
     labels: npt.NDArray[np.int64], share: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Cut `share` of each class off for validation: sorted indices (training, validation), the same for a seed."""
+    """Cut `share` of each class off for validation: sorted indices (training, validation), the same for a seed.
+
+    Raises InputError when a class would be left without images on one side.
+    """
     generator = np.random.default_rng(seed)
     held_out = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        held_out.append(generator.permutation(members)[: round(share * len(members))])
+        count = round(share * len(members))
+        if not 0 < count < len(members):
+            raise InputError(f"validation={share} would hold out {count} of the {len(members)} images of a class.")
+        held_out.append(generator.permutation(members)[:count])
     validation = np.sort(np.concatenate(held_out))
     return np.setdiff1d(np.arange(len(labels)), validation), validation

@@ -1,6 +1,7 @@
 """What goes back: predictions or an error, as JSON."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from cifar_models.bundle import Probabilities
 from serving.errors import Refusal, Unacceptable
 
+_LONGEST_MESSAGE = 500  # characters
 _DIGITS = 6  # of a probability: float32 knows seven
 
 
@@ -31,14 +33,18 @@ def prediction(labels: list[str], row: list[float], best: int, top_k: int | None
     return {"label": labels[best], "index": best, "probability": row[best], "probabilities": ranked}
 
 
-def json_response(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    body = json.dumps(content, separators=(",", ":")).encode()
     return Response(body, status, headers, media_type="application/json")
 
 
 def refusal_response(refusal: Refusal) -> Response:
-    error: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
+    error: dict[str, Any] = {"code": refusal.code, "message": shorten(str(refusal))}
     if refusal.index is not None:
         error["index"] = refusal.index
-    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
-    return json_response({"error": error}, status=refusal.status, headers=headers)
+    return json_response({"error": error}, status=refusal.status, headers=refusal.headers)
+
+
+def shorten(message: str) -> str:
+    # A message repeats what was sent, which may be long.
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"

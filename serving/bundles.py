@@ -25,15 +25,15 @@ class LoadedBundle:
         return self.bundle.manifest.labels
 
     def describe(self) -> dict[str, str]:
-        """Name, version and engine, as every answer states them; the version is that of the file that computed it."""
+        """Name (of the folder), version (of the file that computes) and engine, as every answer states them."""
         artifact = self.bundle.manifest.find(ENGINES[self.engine_name].artifact)
         version = artifact.sha256[:12] if artifact else ""
-        return {"name": self.bundle.manifest.name, "version": version, "engine": self.engine_name}
+        return {"name": self.bundle.folder.name, "version": version, "engine": self.engine_name}
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
     """The bundle folders in `folder`, by name; InputError when there is none."""
-    found = {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+    found = {path.parent.name: path.parent for path in sorted(folder.glob(f"[!.]*/{MANIFEST}"))}
     if not found:
         raise InputError(
             f"CIFAR_BUNDLES={folder} holds no bundle (a folder with {MANIFEST}); `python -m export` makes one."

@@ -66,15 +66,21 @@ def decode_base64(text: str, *, index: int) -> bytes:
 
 def decode_levels(levels: list[Any], *, index: int) -> Pixels:
     """One image of nested lists, 32x32x3 integers from 0 to 255, to uint8 [32, 32, 3]; raises Unacceptable."""
-    try:
-        array = np.array(levels)
-    except ValueError:
-        array = np.empty(0)  # ragged
-    if array.shape != IMAGE_SHAPE or array.dtype.kind not in "iu":
+    # Looked at level by level: NumPy would first make room for whatever was sent.
+    pixels = [pixel for row in sublists(levels, *IMAGE_SHAPE[:2]) for pixel in row]
+    flat = [level for pixel in sublists(pixels, len(pixels), IMAGE_SHAPE[2]) for level in pixel]
+    if len(flat) != IMAGE_BYTES or not all(type(level) is int for level in flat):
         raise Unacceptable("An image given as lists must be 32 rows of 32 pixels of 3 integers.", index=index)
-    if array.min() < 0 or array.max() > 255:
-        raise Unacceptable(f"Levels must be 0 to 255, got {array.min()} to {array.max()}.", index=index)
-    return array.astype(np.uint8)
+    try:
+        return np.frombuffer(bytes(flat), np.uint8).reshape(IMAGE_SHAPE)
+    except ValueError as error:
+        raise Unacceptable("The levels of an image must be 0 to 255.", index=index) from error
+
+
+def sublists(values: list[Any], count: int, length: int) -> list[list[Any]]:
+    """`values` if it is `count` lists of `length`, else nothing."""
+    right = len(values) == count and all(isinstance(value, list) and len(value) == length for value in values)
+    return values if right else []
 
 
 def decode_raw(data: bytes) -> Pixels:

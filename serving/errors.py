@@ -1,11 +1,14 @@
 """Every way in which a request can fail, with its status and its code.
 
 Refusal
-  Unreadable 400 · UnknownModel 404 · TooLarge 413 · UnsupportedType 415 · Unacceptable 422
-  QueueFull 429 · NotReady 503 · DeadlinePassed 504 · EngineFailed 500
+  Unreadable 400 · UnknownModel 404 · NotFound 404 · MethodNotAllowed 405 · TooLarge 413 · UnsupportedType 415
+  Unacceptable 422 · QueueFull 429 · EngineFailed 500 · NotReady 503 · DeadlinePassed 504
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
+
+_SOON = {"Retry-After": "1"}  # seconds
 
 
 class Refusal(Exception):
@@ -13,7 +16,7 @@ class Refusal(Exception):
 
     status: ClassVar[int]
     code: ClassVar[str]
-    retry_after: ClassVar[int | None] = None  # seconds
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, index: int | None = None) -> None:
         super().__init__(message)
@@ -35,6 +38,10 @@ class NotFound(Refusal):
 class MethodNotAllowed(Refusal):
     status, code = 405, "method_not_allowed"
 
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.headers = {"Allow": allow}
+
 
 class TooLarge(Refusal):
     status, code = 413, "too_large"
@@ -49,7 +56,7 @@ class Unacceptable(Refusal):
 
 
 class QueueFull(Refusal):
-    status, code, retry_after = 429, "queue_full", 1
+    status, code, headers = 429, "queue_full", _SOON
 
 
 class EngineFailed(Refusal):
@@ -57,7 +64,7 @@ class EngineFailed(Refusal):
 
 
 class NotReady(Refusal):
-    status, code, retry_after = 503, "not_ready", 1
+    status, code, headers = 503, "not_ready", _SOON
 
 
 class DeadlinePassed(Refusal):

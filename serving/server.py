@@ -82,7 +82,7 @@ class Server:
                 continue
             batcher = Batcher(loaded.engine, max_batch=settings.max_batch, max_queue=settings.max_queue)
             self._serving[name] = Serving(loaded, batcher, loaded.describe())
-            logger.info("Bundle %s is served by %s", name, self._serving[name].description)
+            logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     async def stop(self) -> None:
         """Answer what was accepted, refuse the rest."""
