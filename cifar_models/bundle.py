@@ -77,9 +77,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def check_file(path: Path, expected: File) -> None:
     try:
-        found = sha256(path)
+        size, found = path.stat().st_size, sha256(path)
     except OSError as error:
         raise BundleError(f"{path} is named in the manifest but cannot be read ({error.strerror}).") from error
+    if size != expected.bytes:
+        raise BundleError(f"{path} has {size} bytes, the manifest says {expected.bytes}; export it again.")
     if found != expected.sha256:
         raise BundleError(
             f"{path} has sha256 {found[:12]}…, the manifest says {expected.sha256[:12]}…; export it again."

@@ -62,4 +62,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except InputError:
         raise
     except Exception as error:  # torch raises nearly anything on a damaged file
-        raise InputError(f"{path} is not a checkpoint of this package, or it is damaged ({error}).") from error
+        # Its own words are long, and advise to load the file by running what is in it.
+        raise InputError(f"{path} is not a checkpoint of this package, or it is damaged.") from error

@@ -53,6 +53,9 @@ def load_images(root: Path, split: Split) -> ImageSet:
     """
     if (root / split).is_dir():
         return _load_folders(root / split)
+    others = [name for name in ("train", "test") if (root / name).is_dir()]
+    if others:
+        raise InputError(f"{root} has {others[0]}/ but no {split}/; put folders {split}/<class>/ there too.")
     if root.name in (_OFFICIAL_FOLDER, _OFFICIAL_ARCHIVE):
         root = root.parent
     elif root.is_file():

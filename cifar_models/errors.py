@@ -15,3 +15,6 @@ def run_command(main: Callable[[], int | None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; a training run goes on after its last epoch with --resume", file=sys.stderr)
+        sys.exit(130)

@@ -11,6 +11,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 RGB = tuple[float, float, float]
 
 
+_KEYS = ("onnx-fp32", "onnx-int8", "torchscript-fp32")
+
+
 class Record(BaseModel):
     """Part of a manifest: unknown fields are refused, so that a misspelt promise is not silently dropped."""
 
@@ -37,7 +40,7 @@ class Evaluation(Record):
 
 
 class Parity(Record):
-    """How an artifact agrees with the reference: the same weights in eager PyTorch, float32, on the CPU."""
+    """How an artifact agrees with its reference: the same weights in eager PyTorch, float32, on the CPU."""
 
     images: int
     max_abs_logit: float  # largest difference
@@ -54,6 +57,12 @@ class Artifact(File):
     parity: Parity
     evaluations: list[Evaluation]
 
+    @model_validator(mode="after")
+    def _known(self) -> "Artifact":
+        if self.key not in _KEYS:
+            raise ValueError(f"there is no {self.key}, only {', '.join(_KEYS)}")
+        return self
+
     @property
     def key(self) -> str:
         return f"{self.format}-{self.precision}"
@@ -65,7 +74,7 @@ class Input(Record):
     name: Literal["images"] = "images"
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
-    shape: tuple[Literal["batch"], int, int, Literal[3]] = ("batch", 32, 32, 3)
+    shape: tuple[Literal["batch"], Literal[32], Literal[32], Literal[3]] = ("batch", 32, 32, 3)
     color: Literal["RGB"] = "RGB"
     mean: RGB  # subtracted inside the graph, of pixels scaled to [0, 1]
     std: RGB
@@ -93,7 +102,8 @@ class Manifest(Record):
     labels: Annotated[list[str], Field(min_length=2)]  # in the order of the outputs
     input: Input
     temperature: Annotated[float, Field(gt=0)]
-    weights_sha256: Sha256  # of the float16-rounded weights that all artifacts hold
+    weights_sha256: Sha256  # of the weights that all artifacts hold, the large ones rounded to float16
+    rounding: Parity  # of those weights with the checkpoint's own
     origin: Origin
     created: str  # ISO 8601, UTC
     versions: dict[str, str]  # of the packages that made it

@@ -1,5 +1,7 @@
 """One picture of any kind to the pixels that a network takes: the one rule, for training and for requests."""
 
+import struct
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
@@ -26,23 +28,29 @@ def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    # A PNG or BMP without EXIF is the common case, and asking Pillow to transpose it costs a copy.
-    return ImageOps.exif_transpose(picture) if picture.getexif() else picture
+    try:
+        # A PNG or BMP without EXIF is the common case, and asking Pillow to transpose it costs a copy.
+        return ImageOps.exif_transpose(picture) if picture.getexif() else picture
+    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged note on a picture that is whole
+        return picture
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB":
-        picture.load()
-        return picture
     if picture.mode.startswith("I"):
         return sixteen_bit_to_rgb(picture)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, _WHITE), picture).convert("RGB")
-    return picture.convert("RGB")
+    if picture.mode != "RGB":
+        return picture.convert("RGB")
+    picture.load()
+    return picture
 
 
 def sixteen_bit_to_rgb(picture: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255, which turns nearly every 16-bit picture white.
     levels = np.asarray(picture).astype(np.uint32).clip(0, 65535)
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):
+        levels[levels == transparent] = 65535
     return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")

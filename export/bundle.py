@@ -1,30 +1,32 @@
 """A checkpoint to a bundle: every file is made, compared with the reference, and measured."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
+import onnxscript
+import torch
 
 from cifar_models.bundle import MANIFEST, open_bundle, sha256
 from cifar_models.calibration import accuracy, expected_calibration_error, negative_log_likelihood
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Split
+from export.description import describe
 from export.folder import replacing_folder
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
-from export.parity import Evidence, ParityError, check_parity
+from export.parity import Evidence, ParityError, check_parity, check_rounding
 from export.reference import build_reference, weights_sha256
 from export.runner import FILES, Runner, open_runner, run_in_batches
 from export.source import Source
 from export.torchscript_file import export_torchscript
 
 _GOLDEN = "golden.npz"
-_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime-gpu")
 
 Report = Callable[[str], object]
 
@@ -36,6 +38,7 @@ def export_bundle(source: Source, folder: Path, report: Report = print) -> Manif
     with the checkpoint.
     """
     model = build_reference(source.checkpoint, source.validation)
+    rounding = check_rounding(source.checkpoint.classifier(), model, source.validation)
     with replacing_folder(folder) as partial:
         write_files(model, source, partial, folder.name)
         exported = check_files(model, source, partial, report)
@@ -47,9 +50,10 @@ def export_bundle(source: Source, folder: Path, report: Report = print) -> Manif
             input=Input.model_validate({"mean": source.checkpoint.mean, "std": source.checkpoint.std}),
             temperature=model.temperature.item(),
             weights_sha256=weights_sha256(model),
+            rounding=rounding,
             origin=describe_origin(source),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={package: version(package) for package in _PACKAGES},
+            versions={module.__name__: module.__version__ for module in (torch, onnx, onnxscript, onnxruntime)},
             golden=write_golden(exported, partial / _GOLDEN),
             artifacts=[artifact for artifact, _ in exported],
         )
@@ -60,7 +64,18 @@ def export_bundle(source: Source, folder: Path, report: Report = print) -> Manif
 
 def write_files(model: Classifier, source: Source, folder: Path, name: str) -> None:
     """Write every format. Each holds the same description of itself."""
-    description = describe_model(name, model, source)
+    checkpoint = source.checkpoint
+    description = describe(
+        name=name,
+        architecture=checkpoint.architecture,
+        labels=checkpoint.labels,
+        mean=checkpoint.mean,
+        std=checkpoint.std,
+        temperature=model.temperature.item(),
+        weights_sha256=weights_sha256(model),
+        trained_on=checkpoint.data_name,
+        source_revision=checkpoint.source_revision,
+    )
     graph = export_onnx(model, folder / FILES["onnx-fp32"], description)
     export_int8(graph, source.calibration.images, folder / FILES["onnx-int8"], description)
     export_torchscript(model, folder / FILES["torchscript-fp32"], description)
@@ -137,24 +152,6 @@ def describe_origin(source: Source) -> Origin:
         validation_images=len(checkpoint.validation),
         source_revision=checkpoint.source_revision,
     )
-
-
-def describe_model(name: str, model: Classifier, source: Source) -> dict[str, str]:
-    """What a file says of itself, for whoever meets it without its manifest."""
-    return {
-        "name": name,
-        "architecture": source.checkpoint.architecture,
-        "labels": json.dumps(source.checkpoint.labels),
-        "input": "images: uint8 [batch, 32, 32, 3], NHWC, RGB",
-        "outputs": "logits, probabilities: float32 [batch, classes]",
-        "mean": json.dumps(source.checkpoint.mean),
-        "std": json.dumps(source.checkpoint.std),
-        "temperature": str(model.temperature.item()),
-        "weights_sha256": weights_sha256(model),
-        "trained_on": source.checkpoint.data_name,
-        "source_revision": source.checkpoint.source_revision,
-        "license": "Apache-2.0",
-    }
 
 
 def summarise(artifact: Artifact) -> str:

@@ -13,6 +13,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     retired = folder.with_name(f".{folder.name}.{os.getpid()}.retired")
+    # A killed process may have had our number: in a container, all have the same.
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial

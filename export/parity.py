@@ -15,6 +15,7 @@ from export.golden import extreme_images
 from export.reference import run_reference
 from export.runner import Outputs, Runner, run_in_batches
 
+_ROUNDED = "The model with weights rounded to float16"
 _BATCHES = (0, 1, 2, 3, 7, 16, 33, 128)
 
 
@@ -42,6 +43,10 @@ TOLERANCES = {
 }
 
 
+# What rounding weights to float16 may change, against the checkpoint itself.
+ROUNDING = Tolerance(logit=1e-2, probability=2e-3, rows=inf, agreement=0.999, accuracy_drop=1e-3)
+
+
 class Evidence:
     """The images that every exported file is compared on, and what the reference says of them."""
 
@@ -50,12 +55,14 @@ class Evidence:
         self.extremes = extreme_images()
         self.real_outputs = run_reference(model, real.images)
         self.extreme_outputs = run_reference(model, self.extremes)
+        # A low temperature multiplies what the logits differ by.
+        self.sharpness = max(1.0, 1 / model.temperature.item())
 
 
 def check_parity(key: str, run: Runner, evidence: Evidence) -> Parity:
     """Compare the file that `run` runs with the reference. Raises ParityError when it is off by too much."""
     tolerance = TOLERANCES[key]
-    found = run_in_batches(run, evidence.real.images)
+    found = attempt(key, lambda images: run_in_batches(run, images), evidence.real.images)
     check_batch_sizes(key, run, evidence.real.images, found, tolerance.rows)
     extremes = compare(run(evidence.extremes), evidence.extreme_outputs, tolerance.logit)
     report = compare(found, evidence.real_outputs, tolerance.logit)
@@ -65,11 +72,25 @@ def check_parity(key: str, run: Runner, evidence: Evidence) -> Parity:
         key,
         "probabilities differ by",
         max(report.max_abs_probability, extremes.max_abs_probability),
-        tolerance.probability,
+        tolerance.probability * evidence.sharpness,
     )
     require(key, "the share of other labels is", 1 - report.top1_agreement, 1 - tolerance.agreement)
     require(key, "accuracy falls by", drop, tolerance.accuracy_drop)
     return report.model_copy(update={"accuracy_drop": drop})
+
+
+def check_rounding(checkpoint: Classifier, model: Classifier, real: ImageSet) -> Parity:
+    """Compare the reference with the trained checkpoint, at the reference's temperature. Raises ParityError."""
+    checkpoint.temperature.copy_(model.temperature)
+    trained, rounded = run_reference(checkpoint, real.images), run_reference(model, real.images)
+    drop = share_right(trained, real.labels) - share_right(rounded, real.labels)
+    report = compare(rounded, trained, ROUNDING.logit).model_copy(update={"accuracy_drop": drop})
+    sharpness = max(1.0, 1 / model.temperature.item())
+    require(_ROUNDED, "logits differ by", report.max_abs_logit, ROUNDING.logit)
+    require(_ROUNDED, "probabilities differ by", report.max_abs_probability, ROUNDING.probability * sharpness)
+    require(_ROUNDED, "the share of other labels is", 1 - report.top1_agreement, 1 - ROUNDING.agreement)
+    require(_ROUNDED, "accuracy falls by", drop, ROUNDING.accuracy_drop)
+    return report
 
 
 def require(key: str, what: str, value: float, allowed: float) -> None:
@@ -96,14 +117,18 @@ def share_right(outputs: Outputs, labels: npt.NDArray[np.int64]) -> float:
     return float((outputs[0].argmax(1) == labels).mean())
 
 
+def attempt(key: str, run: Runner, images: Pixels) -> Outputs:
+    try:
+        return run(images)
+    except Exception as error:  # each format raises its own
+        raise ParityError(f"{key} cannot run {len(images)} images; is its batch fixed? ({error})") from error
+
+
 def check_batch_sizes(key: str, run: Runner, images: Pixels, expected: Outputs, tolerance: float) -> None:
     """An image's outputs must not depend on the batch that it comes in."""
     for size in _BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
-        try:
-            logits, probabilities = run(batch)
-        except Exception as error:
-            raise ParityError(f"{key} cannot run a batch of {size} (is its batch fixed?): {error}") from error
+        logits, probabilities = attempt(key, run, batch)
         rows = np.resize(expected[0], (size, expected[0].shape[1])) if size else logits
         if logits.shape != rows.shape or probabilities.shape != rows.shape:
             raise ParityError(f"{key} gives outputs {logits.shape} for a batch of {size}, not {rows.shape}.")

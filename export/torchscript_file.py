@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import torch
 
@@ -19,6 +20,16 @@ def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) 
     with quiet_torchscript(), torch.inference_mode():
         module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
         torch.jit.save(module, path, _extra_files={METADATA: json.dumps(metadata)})
+    strip(path)
+
+
+def strip(path: Path) -> None:
+    """Remove what torch notes for debuggers: the paths of this machine's source files, line by line."""
+    with ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist() if not name.endswith(".debug_pkl")}
+    with ZipFile(path, "w", ZIP_STORED) as file:
+        for name, data in members.items():
+            file.writestr(ZipInfo(name), data)
 
 
 @contextmanager

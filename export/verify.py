@@ -8,6 +8,7 @@ from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import run_command
 from cifar_models.manifest import Artifact
 from export.bundle import evaluate
+from export.description import check_description
 from export.runner import Runner, open_runner
 
 # Looser than at the export: another processor sums in another order, and int8 rounds on top of that.
@@ -37,6 +38,7 @@ def main() -> int:
 
 def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -> str:
     """One line that says what was checked. Raises BundleError."""
+    check_description(bundle, artifact)
     run = open_runner(artifact.key, bundle.path(artifact))
     bundle.check_golden(artifact, lambda images: run(images)[1], atol=_GOLDEN_ATOL[artifact.key])
     line = f"{artifact.file:22} hash and golden images right"
@@ -44,7 +46,9 @@ def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -
 
 
 def verify_accuracy(bundle: Bundle, artifact: Artifact, run: Runner, test: ImageSet) -> str:
-    stated = next(evaluation for evaluation in artifact.evaluations if evaluation.split == "test")
+    stated = next((evaluation for evaluation in artifact.evaluations if evaluation.split == "test"), None)
+    if stated is None:
+        raise BundleError(f"The manifest states no test accuracy of {artifact.file}.")
     if test.classes != tuple(bundle.manifest.labels):
         raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
     found = evaluate(run, test, stated.data, "test")

@@ -92,7 +92,7 @@ class Batcher:
         """Refuse new work, finish what was accepted, and stop the thread."""
         self._closed = True
         await asyncio.gather(*(job.answer for job in self._accepted()), return_exceptions=True)
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)  # it may compute for somebody who has gone
 
     def _accepted(self) -> set[Job]:
         return {*self._queue, *(part.job for part in self._batch)}

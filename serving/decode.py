@@ -2,8 +2,10 @@
 
 import base64
 import io
+import logging
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 
+# What libraries note about damaged data is for their users; the client is told, and a log is not for strangers to fill.
+warnings.filterwarnings("ignore", module="PIL")
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
 
 
@@ -40,8 +45,8 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
 
 
 def decode_picture(picture: Image.Image, *, index: int) -> Pixels:
-    """The pixels of an opened picture, uint8 [32, 32, 3]; Unreadable when its data are damaged."""
-    with refusing(index), picture:
+    """The pixels of an opened picture, uint8 [32, 32, 3], and its end; Unreadable when its data are damaged."""
+    with refusing(index), closing(picture):  # `with picture` would close the file and keep the bitmap
         return to_pixels(picture)
 
 

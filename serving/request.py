@@ -74,6 +74,9 @@ class RequestReader:
 
     async def _read(self, request: Request) -> tuple[Pixels, Options]:
         content_type = request.headers.get("content-type", "")
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
         body = await self.read_body(request)
         opened = await self._run(len(body) > _INLINE_BYTES, parse, body, content_type, request.query_params)
@@ -134,7 +137,14 @@ class RequestReader:
 
     def _open(self, sources: Sequence[Any], options: Options) -> Opened:
         self._check_count(len(sources))
-        return Opened([self._open_one(source, index, options) for index, source in enumerate(sources)], options)
+        opened = Opened([self._open_one(source, index, options) for index, source in enumerate(sources)], options)
+        # Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up.
+        if opened.encoded_pixels > self._settings.max_pixels:
+            raise TooLarge(
+                f"The request's pictures have {opened.encoded_pixels} pixels together; "
+                f"at most {self._settings.max_pixels} are taken."
+            )
+        return opened
 
     def _open_one(self, source: Any, index: int, options: Options) -> Image.Image | Pixels:
         if isinstance(source, list):
@@ -172,7 +182,7 @@ def parse_options(query: Mapping[str, str], fields: Mapping[str, Any] | None = N
         return Options.model_validate({**query, **(fields or {})})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = first["loc"][0]
+        name = next(iter(first["loc"]), "an option's name")
         if first["type"] == "extra_forbidden":
             known = ", ".join(Options.model_fields)
             raise Unacceptable(f"{name!r} is no option. There are: {known}; files are named images.") from error

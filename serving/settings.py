@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cifar_models.errors import InputError
 
@@ -30,8 +30,17 @@ class Settings(BaseModel):
     max_queue: PositiveInt = 4096  # images that wait; beyond it requests are refused with 429
     max_images: PositiveInt = 1024  # per request
     max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
-    max_pixels: PositiveInt = 16_000_000  # per picture, before it is resized
+    max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized
     timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from a request's first byte to its answer
+
+    @model_validator(mode="after")
+    def _roomy(self) -> "Settings":
+        if self.max_queue < self.max_images:
+            raise ValueError(
+                f"CIFAR_MAX_QUEUE={self.max_queue} is less than CIFAR_MAX_IMAGES={self.max_images}: the largest "
+                "requests could never be accepted; raise the first or lower the second"
+            )
+        return self
 
     @property
     def engine_threads(self) -> int:
@@ -49,6 +58,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise InputError(f"{first['ctx']['error']}.") from error
         variable = f"{_PREFIX}{first['loc'][0]}".upper()
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted(f"{_PREFIX}{name}".upper() for name in Settings.model_fields))

@@ -1,4 +1,4 @@
-"""What several tests share: tiny data made by a formula, a run and a bundle made of them by the commands, a real server."""
+"""What several tests share: tiny data made by a formula, a run and a bundle of them by the commands, a real server."""
 
 import os
 import socket
@@ -23,10 +23,11 @@ from cifar_models.picture import Pixels
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 TRAIN_IMAGES, TEST_IMAGES = 40, 8  # of each class
+TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
 
 
 def tiny_images(label: int, count: int, seed: int) -> Pixels:
-    """uint8 [count, 32, 32, 3]: noise around a colour of the class's own, so that a few steps learn to tell them apart."""
+    """uint8 [count, 32, 32, 3]: noise around a colour of the class's own, which a few steps learn to tell apart."""
     generator = np.random.default_rng(1000 * seed + label)
     colour = np.random.default_rng(label).integers(40, 216, 3)
     noise = generator.normal(0, 25, (count, 32, 32, 3))
@@ -66,11 +67,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the default network, two epochs, by the command."""
+    """A run of the default network, by the command."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     command(
         *("training.fit", "--data", tiny_data, "--run", folder, "--data-name", "tiny"),
-        *("--epochs", "2", "--batch-size", "50", "--validation", "0.2"),
+        *("--epochs", str(TINY_EPOCHS), "--batch-size", "50", "--validation", "0.2"),
     )
     return folder
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cifar_models.cifar10 import IMAGE_SIZE
 from training.recipe import Recipe
 
 
@@ -60,7 +61,11 @@ def reflect(position: Tensor, size: int) -> Tensor:
 
 
 def cut_out(x: Tensor, views: Views, side: int) -> Tensor:
-    """Zero a square of each normalised image [batch, channels, s, s] (Cutout, DeVries and Taylor 2017)."""
-    offset = torch.arange(x.shape[-1], device=x.device) - views.hole[:, :, None]  # [batch, 2, s]
-    inside = (offset >= 0) & (offset < side)
+    """Zero a square of each normalised image [batch, channels, s, s] (Cutout, DeVries and Taylor 2017).
+
+    Holes and `side` are in pixels of the data; a network that enlarges its input gets them enlarged.
+    """
+    zoom = x.shape[-1] // IMAGE_SIZE
+    offset = torch.arange(x.shape[-1], device=x.device) - zoom * views.hole[:, :, None]  # [batch, 2, s]
+    inside = (offset >= 0) & (offset < zoom * side)
     return x.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 import time
 import typing
 from dataclasses import fields, replace
@@ -33,12 +34,14 @@ def main() -> None:
     options = parse_options()
     recipe = override(RECIPES[options.recipe], options)
     find_model(recipe.model)
+    device = pick_device(options.device)
     folder = options.run or Path("runs") / recipe.model
     if not options.resume and (folder / "last.pt").exists():
         raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --run.")
     data = load_images(options.data, "train")
-    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data}")
-    trainer = Trainer(recipe, *run.split(), pick_device(options.device))
+    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}")
+    trainer = Trainer(recipe, *run.split(), device)
+    run.open()
     if options.resume:
         run.resume(trainer)
     fit(trainer, run)
@@ -64,12 +67,14 @@ def fit_epoch(trainer: Trainer) -> EpochMetrics:
             losses.append(loss)
             bar.update(trainer.batch_size)
     train_loss = torch.stack(losses).mean().item()
-    if not math.isfinite(train_loss):
+    validation_loss, validation_accuracy = trainer.validate()
+    if not math.isfinite(train_loss + validation_loss):
         raise InputError(
-            f"The loss of epoch {trainer.epoch} is {train_loss}: the run diverged. The last good epoch is saved; "
-            f"try a lower --lr (now {trainer.recipe.lr}) or --filter-lr (now {trainer.recipe.filter_lr})."
+            f"After epoch {trainer.epoch} the loss is {train_loss} on training images, {validation_loss} on validation "
+            f"images: the run diverged. What was saved is intact; try a lower --lr (now {trainer.recipe.lr:g}) or "
+            f"--filter-lr (now {trainer.recipe.filter_lr:g})."
         )
-    return EpochMetrics(trainer.epoch, train_loss, *trainer.validate(), time.monotonic() - started)
+    return EpochMetrics(trainer.epoch, train_loss, validation_loss, validation_accuracy, time.monotonic() - started)
 
 
 def parse_options() -> argparse.Namespace:
@@ -108,12 +113,14 @@ def override(recipe: Recipe, options: argparse.Namespace) -> Recipe:
 
 
 def pick_device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InputError(f"--device {name} is no device; use cpu, cuda or cuda:0.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {name} was asked for, but torch sees no CUDA device here; use --device cpu.")
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; use --device cpu."
+        )
     return device
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.errors import InputError
 
 
@@ -35,6 +36,10 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}.")
+        if self.crop >= IMAGE_SIZE:
+            raise InputError(f"crop must be below {IMAGE_SIZE}, the size of an image, got {self.crop}.")
         for name in ("lr", "filter_lr", "momentum", "weight_decay", "crop", "cutout"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")

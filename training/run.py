@@ -60,6 +60,15 @@ class Run:
     def best(self) -> Path:
         return self.folder / "best.pt"
 
+    def open(self) -> None:
+        """Make the folder, so that a run that cannot be kept fails before it has trained. Raises InputError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot be made ({error.strerror}); name another folder with --run."
+            ) from error
+
     def split(self) -> tuple[ImageSet, ImageSet]:
         """Training and validation images; the same cut for the same data, share and seed."""
         training, validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
@@ -105,6 +114,7 @@ class Run:
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
+        self.data_name = saved.data_name
         trainer.restore(saved.epoch, saved.weights, saved.training_state)
 
 

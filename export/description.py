@@ -1,0 +1,70 @@
+"""What an exported file says of itself, for whoever meets it without its manifest, and whether both say the same."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+
+from cifar_models.bundle import Bundle, BundleError
+from cifar_models.manifest import Artifact
+from export.torchscript_file import METADATA, quiet_torchscript
+
+
+def describe(
+    *,
+    name: str,
+    architecture: str,
+    labels: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    temperature: float,
+    weights_sha256: str,
+    trained_on: str,
+    source_revision: str,
+) -> dict[str, str]:
+    return {
+        "name": name,
+        "architecture": architecture,
+        "labels": json.dumps(list(labels)),
+        "input": "images: uint8 [batch, 32, 32, 3], NHWC, RGB",
+        "outputs": "logits, probabilities: float32 [batch, classes]",
+        "mean": json.dumps(list(mean)),
+        "std": json.dumps(list(std)),
+        "temperature": str(temperature),
+        "weights_sha256": weights_sha256,
+        "trained_on": trained_on,
+        "source_revision": source_revision,
+        "license": "Apache-2.0",
+    }
+
+
+def check_description(bundle: Bundle, artifact: Artifact) -> None:
+    """Raises BundleError when a file was made of other labels, preprocessing, temperature or weights."""
+    manifest = bundle.manifest
+    promised = describe(
+        name=manifest.name,
+        architecture=manifest.architecture,
+        labels=manifest.labels,
+        mean=manifest.input.mean,
+        std=manifest.input.std,
+        temperature=manifest.temperature,
+        weights_sha256=manifest.weights_sha256,
+        trained_on=manifest.origin.data,
+        source_revision=manifest.origin.source_revision,
+    )
+    found = read_description(artifact, bundle.path(artifact))
+    for field, value in promised.items():
+        if found.get(field) != value:
+            raise BundleError(f"{bundle.path(artifact)} has {field} {found.get(field)}, the manifest says {value}.")
+
+
+def read_description(artifact: Artifact, path: Path) -> dict[str, str]:
+    if artifact.format == "onnx":
+        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    files = {METADATA: ""}
+    with quiet_torchscript():
+        torch.jit.load(path, map_location="cpu", _extra_files=files)  # type: ignore[no-untyped-call]
+    description: dict[str, str] = json.loads(files[METADATA])
+    return description

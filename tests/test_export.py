@@ -1,0 +1,143 @@
+"""What `python -m export` leaves behind: files that agree, describe themselves, and need none of our code."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import ROOT, command
+from damaged import copy_bundle
+
+from cifar_models.bundle import open_bundle
+from cifar_models.checkpoint import load_checkpoint
+from cifar_models.cifar10 import LABELS
+from cifar_models.manifest import Manifest
+from export.golden import golden_images
+from export.runner import open_runner
+from export.torchscript_file import quiet_torchscript
+
+FLOATS = ("onnx-fp32", "torchscript-fp32")
+
+
+@pytest.fixture
+def manifest(tiny_bundle: Path) -> Manifest:
+    return open_bundle(tiny_bundle).manifest
+
+
+def test_a_bundle_holds_its_manifest_and_the_files_that_it_names(tiny_bundle: Path, manifest: Manifest) -> None:
+    files = [manifest.golden, *manifest.artifacts]
+    assert {path.name for path in tiny_bundle.iterdir()} == {"manifest.json", *(file.file for file in files)}
+    assert all((tiny_bundle / file.file).stat().st_size == file.bytes for file in files)
+    assert all(manifest.find(key) for key in (*FLOATS, "onnx-int8"))
+
+
+def test_every_artifact_says_how_it_agrees_and_how_good_it_is(manifest: Manifest) -> None:
+    for artifact in manifest.artifacts:
+        assert artifact.parity.images == 80  # the held-out fifth of 400
+        assert artifact.parity.top1_agreement >= (0.985 if artifact.precision == "int8" else 1)
+        found = [(evaluation.split, evaluation.images, evaluation.data) for evaluation in artifact.evaluations]
+        assert found == [("validation", 80, "tiny"), ("test", 80, "tiny")]
+
+
+def test_a_bundle_says_where_it_comes_from(tiny_run: Path, manifest: Manifest) -> None:
+    checkpoint = load_checkpoint(tiny_run / "best.pt")
+    assert manifest.labels == list(LABELS)
+    assert manifest.origin.recipe == checkpoint.recipe
+    assert manifest.origin.epoch == checkpoint.epoch
+    assert manifest.origin.data_fingerprint == checkpoint.data_fingerprint
+    assert manifest.origin.source_revision == checkpoint.source_revision
+    assert (manifest.origin.training_images, manifest.origin.validation_images) == (320, 80)
+
+
+def test_all_formats_agree_on_the_golden_images(tiny_bundle: Path, manifest: Manifest) -> None:
+    images = golden_images()
+    logits = {}
+    with np.load(tiny_bundle / manifest.golden.file) as golden:
+        assert np.array_equal(golden["images"], images)
+        for artifact in manifest.artifacts:
+            logits[artifact.key], probabilities = open_runner(artifact.key, tiny_bundle / artifact.file)(images)
+            assert np.abs(probabilities - golden[artifact.key]).max() <= 1e-6
+    for one, other in combinations(FLOATS, 2):
+        assert np.abs(logits[one] - logits[other]).max() <= 1e-4
+
+
+def test_exporting_again_replaces_it(tiny_run: Path, tiny_data: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    before = open_bundle(tiny_bundle).manifest
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    (folder / "left over").touch()
+    command("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data)
+    after = open_bundle(folder).manifest
+    assert (folder / "manifest.json").read_bytes() != (tiny_bundle / "manifest.json").read_bytes()  # the time differs
+    assert after.weights_sha256 == before.weights_sha256
+    assert [artifact.parity for artifact in after.artifacts] == [artifact.parity for artifact in before.artifacts]
+    assert not (folder / "left over").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """A file's bytes, and, as some formats compress them, those of every member if it is an archive."""
+    found = {path.name: path.read_bytes()}
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            found |= {f"{path.name}/{name}": archive.read(name) for name in archive.namelist()}
+    return found
+
+
+def test_no_file_holds_a_path_of_this_machine(tiny_bundle: Path) -> None:
+    traces = [str(ROOT).encode(), b"site-packages", sys.prefix.encode(), str(tiny_bundle.parent).encode()]
+    for path in tiny_bundle.iterdir():
+        assert [name for name, data in contents(path).items() if any(trace in data for trace in traces)] == []
+
+
+def test_every_file_describes_itself_as_the_manifest_does(tiny_bundle: Path, manifest: Manifest) -> None:
+    for artifact in manifest.artifacts:
+        path = tiny_bundle / artifact.file
+        if artifact.format == "onnx":
+            described = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+        else:
+            with quiet_torchscript():
+                extra = {"metadata.json": ""}
+                torch.jit.load(path, _extra_files=extra)  # type: ignore[no-untyped-call]
+            described = json.loads(extra["metadata.json"])
+        assert json.loads(described["labels"]) == manifest.labels
+        assert described["weights_sha256"] == manifest.weights_sha256
+        assert float(described["temperature"]) == manifest.temperature
+        assert (described["name"], described["architecture"]) == (manifest.name, manifest.architecture)
+        assert json.loads(described["mean"]) == list(manifest.input.mean)
+
+
+WITH_TORCH_ALONE = """
+import sys, numpy, torch, warnings
+warnings.simplefilter("ignore")
+model = torch.jit.load(sys.argv[1])
+logits, probabilities = model(torch.from_numpy(numpy.load(sys.argv[2])["images"]))
+numpy.save(sys.argv[3], probabilities.detach().numpy())
+"""
+WITH_ONNXRUNTIME_ALONE = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+images = numpy.load(sys.argv[2])["images"]
+numpy.save(sys.argv[3], session.run(["probabilities"], {"images": images})[0])
+assert "torch" not in sys.modules
+"""
+
+
+def test_every_file_runs_in_a_process_without_our_code(tiny_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    for artifact in manifest.artifacts:
+        program = WITH_ONNXRUNTIME_ALONE if artifact.format == "onnx" else WITH_TORCH_ALONE
+        ours = "import importlib.util; assert not importlib.util.find_spec('cifar_models')\n"
+        golden, found = tiny_bundle / manifest.golden.file, tmp_path / f"{artifact.key}.npy"
+        files = [tiny_bundle / artifact.file, golden, found]
+        subprocess.run([sys.executable, "-I", "-c", ours + program, *files], cwd=tmp_path, check=True)
+        with np.load(golden) as expected:
+            assert np.abs(np.load(found) - expected[artifact.key]).max() <= 1e-6
+
+
+def test_the_float_onnx_file_stores_its_weights_as_halves(tiny_bundle: Path, manifest: Manifest) -> None:
+    assert (tiny_bundle / "model.onnx").stat().st_size < 0.6 * 4 * manifest.parameters

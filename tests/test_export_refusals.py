@@ -1,0 +1,157 @@
+"""What `python -m export` refuses, and that a refusal leaves everything as it was."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import command, write_tiny_data
+from damaged import copy_bundle
+
+from cifar_models.bundle import open_bundle
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.cifar10 import LABELS
+from cifar_models.errors import InputError
+from export.__main__ import main
+from export.bundle import export_bundle
+from export.folder import replacing_folder
+from export.parity import TOLERANCES
+from export.reference import build_reference
+from export.source import Source, load_source
+
+
+@pytest.fixture(scope="module")
+def source(tiny_run: Path, tiny_data: Path) -> Source:
+    return load_source(tiny_run / "best.pt", tiny_data)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """Run the command in this process, which spares loading torch; returns the line with which it refuses."""
+
+    def refused(*arguments: str | Path) -> str:
+        monkeypatch.setattr("sys.argv", ["export", *map(str, arguments)])
+        with pytest.raises(InputError) as error:
+            main()
+        (line,) = str(error.value).splitlines()
+        return line
+
+    return refused
+
+
+@pytest.mark.parametrize("name", ["with files", "empty", "a file"])
+def test_what_is_no_bundle_is_not_replaced(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "precious"
+    if name == "a file":
+        out.write_text("a thesis")
+    else:
+        out.mkdir()
+    if name == "with files":
+        (out / "thesis.txt").write_text("a thesis")
+    before = contents(tmp_path)
+    assert str(out) in refused(tiny_run / "best.pt", "--out", out)
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("name", ["with space", ".hidden"])
+def test_a_name_that_cannot_be_a_models_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
+    assert name in refused(tiny_run / "best.pt", "--out", tmp_path / name)
+
+
+def test_a_checkpoint_trained_on_other_data_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path) -> None:
+    data = write_tiny_data(tmp_path / "data", classes=LABELS[:3])
+    assert "other images (tiny)" in refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--data", data)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(refused: Refused, tiny_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    assert str(path) in refused(path, "--out", tmp_path / "m", "--data", tiny_data)
+    path.write_text("weights")
+    assert str(path) in refused(path, "--out", tmp_path / "m", "--data", tiny_data)
+
+
+def with_weight(checkpoint: Checkpoint, name: str, value: float) -> Checkpoint:
+    """The checkpoint with one number of one weight replaced."""
+    weight = checkpoint.weights[name].clone()
+    weight[(0,) * weight.ndim] = value
+    return replace(checkpoint, weights={**checkpoint.weights, name: weight})
+
+
+def test_no_weight_that_is_not_a_number_is_exported(source: Source) -> None:
+    names = [name for name, tensor in source.checkpoint.weights.items() if tensor.is_floating_point()]
+    assert names
+    for name in names:
+        with pytest.raises(InputError, match="not finite"):
+            build_reference(with_weight(source.checkpoint, name, torch.nan), source.validation)
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, 1e5])
+def test_no_weight_that_float16_cannot_hold_is_exported(source: Source, value: float) -> None:
+    *_, last = source.checkpoint.weights
+    with pytest.raises(InputError, match=f"{last.removeprefix('network.')} are not finite as float16"):
+        build_reference(with_weight(source.checkpoint, last, value), source.validation)
+
+
+def test_a_refused_export_leaves_the_bundle_before_it(
+    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(tiny_run / "best.pt")
+    next(iter(checkpoint.weights.values())).fill_(torch.nan)
+    checkpoint.save(tmp_path / "run" / "best.pt")
+    folder = copy_bundle(tiny_bundle, tmp_path / "models" / "tiny")
+    before = contents(folder)
+    done = command("export", tmp_path / "run" / "best.pt", "--out", folder, "--data", tiny_data, check=False)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 2
+    assert line.startswith("error: ")
+    assert "not finite" in line
+    assert contents(tmp_path / "models") == {f"tiny/{name}": data for name, data in before.items()}
+
+
+def test_an_interrupted_export_leaves_the_bundle_before_it(tiny_bundle: Path, source: Source, tmp_path: Path) -> None:
+    def interrupt(_: str) -> None:  # at the first report every file has been written
+        partial = [path for path in tmp_path.rglob("*") if path.suffix == ".partial"]
+        assert len(list(partial[0].iterdir())) == 3
+        raise KeyboardInterrupt
+
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    before = contents(folder)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(source, folder, interrupt)
+    assert contents(tmp_path) == {f"tiny/{name}": data for name, data in before.items()}
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / f".tiny.{os.getpid()}.partial").mkdir()  # in a container, each process may have the same number
+    (tmp_path / f".tiny.{os.getpid()}.partial" / "model.onnx").touch()
+    with replacing_folder(tmp_path / "tiny") as partial:
+        (partial / "manifest.json").touch()
+    assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["manifest.json"]
+
+
+def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demanding = replace(TOLERANCES["onnx-int8"], accuracy_drop=-1.0)  # it would have to be better by all images
+    monkeypatch.setitem(TOLERANCES, "onnx-int8", demanding)
+    lines: list[str] = []
+    export_bundle(source, tmp_path / "tiny", lines.append)
+    (line,) = (line for line in lines if line.startswith("No model.int8.onnx: "))
+    assert "onnx-int8 does not agree with the checkpoint" in line
+    assert [artifact.key for artifact in open_bundle(tmp_path / "tiny").manifest.artifacts] == [
+        "onnx-fp32",
+        "torchscript-fp32",
+    ]
+    assert not (tmp_path / "tiny" / "model.int8.onnx").exists()

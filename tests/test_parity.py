@@ -1,0 +1,168 @@
+"""An exported file that computes anything but what its checkpoint computes is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from conftest import tiny_images
+from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
+
+from cifar_models.calibration import fit_temperature, softmax
+from cifar_models.cifar10 import LABELS
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from cifar_models.picture import Pixels
+from export.onnx_file import OPSET, export_onnx
+from export.parity import TOLERANCES, Evidence, ParityError, check_parity
+from export.reference import run_reference
+from export.runner import Outputs, Runner, open_runner
+from export.torchscript_file import export_torchscript
+
+FILES = ["onnx-fp32", "torchscript-fp32"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier("lenet", num_classes=len(LABELS)).eval()
+
+
+@pytest.fixture(scope="module")
+def real() -> ImageSet:
+    images = np.concatenate([tiny_images(label, 8, seed=3) for label in range(len(LABELS))])
+    return ImageSet(images, np.repeat(np.arange(len(LABELS)), 8), LABELS)
+
+
+@pytest.fixture(scope="module")
+def evidence(model: Classifier, real: ImageSet) -> Evidence:
+    return Evidence(model, real)
+
+
+def with_weights(kind: type[Classifier], model: Classifier) -> Classifier:
+    other = kind("lenet", num_classes=len(LABELS))
+    other.load_state_dict(model.state_dict())
+    return other.eval()
+
+
+def export_file(key: str, model: Classifier, folder: Path) -> Runner:
+    path = folder / key
+    if key.startswith("onnx"):
+        export_onnx(model, path, {})
+    else:
+        export_torchscript(model, path, {})
+    return open_runner(key, path)
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_a_file_of_the_same_network_is_kept(key: str, model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
+    parity = check_parity(key, export_file(key, model, tmp_path), evidence)
+    assert (parity.images, parity.top1_agreement, parity.accuracy_drop) == (80, 1, 0)
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_a_file_of_other_weights_is_refused(key: str, model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
+    other = with_weights(Classifier, model)
+    with torch.no_grad():
+        next(other.network.parameters())[0] += 0.01
+    with pytest.raises(ParityError, match=f"{key} does not agree"):
+        check_parity(key, export_file(key, other, tmp_path), evidence)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # it sees what dropout does, and only warns
+@pytest.mark.parametrize("key", FILES)
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_file_that_computes_something_else_is_refused(
+    key: str, kind: type[Classifier], model: Classifier, evidence: Evidence, tmp_path: Path
+) -> None:
+    with pytest.raises(ParityError, match=key):
+        check_parity(key, export_file(key, with_weights(kind, model), tmp_path), evidence)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # it sees what dropout does, and only warns
+@pytest.mark.parametrize("key", FILES)
+@pytest.mark.parametrize("kind", [DroppingOut, Comparing, Undefined])
+def test_a_network_that_is_no_function_of_one_image_is_refused_even_when_the_reference_is_the_same(
+    key: str, kind: type[Classifier], model: Classifier, real: ImageSet, tmp_path: Path
+) -> None:
+    wrong = with_weights(kind, model)
+    with pytest.raises(ParityError, match=key):
+        check_parity(key, export_file(key, wrong, tmp_path), Evidence(wrong, real))
+
+
+def test_a_torchscript_file_for_one_batch_is_refused(model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
+    run = export_file("torchscript-fp32", with_weights(ForTwo, model), tmp_path)
+    with pytest.raises(ParityError, match="batch"):
+        check_parity("torchscript-fp32", run, evidence)
+
+
+def test_an_onnx_file_for_one_batch_is_refused(model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
+    example = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    torch.onnx.export(
+        model,
+        (example,),
+        tmp_path / "fixed.onnx",
+        input_names=["images"],
+        output_names=["logits", "probabilities"],
+        opset_version=OPSET,
+        external_data=False,
+        verbose=False,
+    )
+    with pytest.raises(ParityError, match="batch"):
+        check_parity("onnx-fp32", open_runner("onnx-fp32", tmp_path / "fixed.onnx"), evidence)
+
+
+Change = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+
+def changed(model: Classifier, logits: Change = np.array, probabilities: Change = np.array) -> Runner:
+    """A file that gives the reference's outputs, changed."""
+
+    def run(images: Pixels) -> Outputs:
+        found = run_reference(model, images)
+        return logits(found[0]), probabilities(found[1])
+
+    return run
+
+
+@pytest.mark.parametrize("key", TOLERANCES)
+def test_an_output_that_is_not_a_number_is_refused(key: str, model: Classifier, evidence: Evidence) -> None:
+    with pytest.raises(ParityError, match="nan"):
+        check_parity(key, changed(model, logits=lambda found: found * np.float32(np.nan)), evidence)
+    with pytest.raises(ParityError, match="nan"):
+        check_parity(key, changed(model, probabilities=lambda found: found * np.float32(np.nan)), evidence)
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_outputs_may_differ_by_the_tolerance_and_no_more(key: str, model: Classifier, evidence: Evidence) -> None:
+    def off(share: float, allowed: float) -> Change:
+        return lambda found: found + np.float32(share * allowed)
+
+    tolerance = TOLERANCES[key]
+    check_parity(key, changed(model, off(0.5, tolerance.logit), off(0.5, tolerance.probability)), evidence)
+    with pytest.raises(ParityError, match="logits differ"):
+        check_parity(key, changed(model, logits=off(2, tolerance.logit)), evidence)
+    with pytest.raises(ParityError, match="probabilities differ"):
+        check_parity(key, changed(model, probabilities=off(2, tolerance.probability)), evidence)
+
+
+@pytest.mark.parametrize("key", TOLERANCES)
+def test_other_labels_are_refused(key: str, model: Classifier, evidence: Evidence) -> None:
+    with pytest.raises(ParityError, match=f"{key} does not agree"):
+        check_parity(key, changed(model, logits=lambda found: -found), evidence)
+
+
+def test_sums_in_another_order_are_no_reason_to_refuse_a_network_that_is_always_right(real: ImageSet) -> None:
+    torch.manual_seed(0)
+    model = Classifier("lenet", num_classes=len(LABELS)).eval()
+    always_right = np.eye(len(LABELS))
+    model.temperature.fill_(fit_temperature(always_right, np.arange(len(LABELS))))
+    rounding = np.float32(2.5e-6) * np.array([1, -1] * 5, np.float32)  # as large as ONNX Runtime's
+
+    def run(images: Pixels) -> Outputs:
+        logits = run_reference(model, images)[0] + rounding
+        return logits, softmax(logits / model.temperature.item()).astype(np.float32)
+
+    check_parity("onnx-fp32", run, Evidence(model, real))

@@ -1,0 +1,36 @@
+"""What the server loads into memory, and when."""
+
+import subprocess
+import sys
+
+from conftest import ROOT
+
+AFTER_IMPORT = """
+import sys
+import service
+print(*sorted({"torch", "onnxruntime", "onnx", "torchvision"} & set(sys.modules)))
+"""
+AFTER_START = """
+import asyncio, sys
+import service
+
+async def start_and_stop():
+    await service.SERVER.start()
+    print(service.SERVER.ready, *sorted({"torch", "onnxruntime", "onnx", "torchvision"} & set(sys.modules)))
+    await service.SERVER.stop()
+
+asyncio.run(start_and_stop())
+"""
+
+
+def run(program: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_importing_the_service_loads_no_engine() -> None:
+    assert run(AFTER_IMPORT) == []
+
+
+def test_a_server_that_runs_onnx_does_not_load_torch() -> None:
+    assert run(AFTER_START) == ["True", "onnxruntime"]

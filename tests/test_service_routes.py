@@ -1,0 +1,109 @@
+"""What the server answers besides POST /classify: health, metrics, descriptions, the page; and BentoML's own client."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+from bodies import DEFAULT, LABELS, encode, pictures, post, raw
+from conftest import MODELS, ServerProcess
+
+from cifar_models.bundle import read_manifest
+from cifar_models.manifest import Manifest
+
+SHIPPED = sorted(path.parent.name for path in MODELS.glob("[!.]*/manifest.json"))
+LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json"])
+def test_bentoml_answers_its_own_paths(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_the_metrics_are_of_this_service(client: httpx.Client) -> None:
+    post(client, raw(pictures(1)))
+    assert 'service_name="cifar_classifier"' in client.get("/metrics").text
+
+
+def test_the_description_names_classify_and_its_parameters(client: httpx.Client) -> None:
+    operation = client.get("/docs.json").json()["paths"]["/classify"]["post"]
+    schema = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(schema["properties"]) == {"images", "model", "top_k", "strict"}
+    assert schema["required"] == ["images"]
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(answer["properties"]) == set(post(client, raw(pictures(1))).json())
+
+
+def test_the_models_are_listed_with_their_manifests(client: httpx.Client) -> None:
+    listed = client.get("/models").json()
+    assert listed["failed"] == []
+    assert [model["name"] for model in listed["models"]] == SHIPPED
+    assert [model["name"] for model in listed["models"] if model["default"]] == [DEFAULT]
+    for model in listed["models"]:
+        manifest = Manifest.model_validate(model["manifest"])
+        assert manifest == read_manifest(MODELS / model["name"])
+        assert model["version"] in {artifact.sha256[:12] for artifact in manifest.artifacts}
+
+
+class Resources(HTMLParser):
+    """Collects the addresses that a browser would load by itself, and the text of scripts and styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        loading = LOADING | ({"href"} if tag in ("link", "base", "use", "image") else set())
+        self.addresses += [value or "" for name, value in attrs if name in loading]
+        self.addresses += re.findall(r"url\(([^)]*)\)", dict(attrs).get("style") or "")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] in ("script", "style"):
+            self.addresses += re.findall(r"""["'`(]\s*((?:https?:)?//\w[^"'`)]*)""", data)
+
+
+def test_the_page_loads_nothing_from_another_host(client: httpx.Client) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    page = Resources()
+    page.feed(response.text)
+    assert "title" in page.tags
+    foreign = re.compile(r"""["']?\s*(https?:)?//""")
+    namespace = "http://www.w3.org/"  # names of SVG and XLink, which nobody loads
+    assert [found for found in page.addresses if foreign.match(found) and not found.startswith(namespace)] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/models"])
+def test_what_can_be_got_can_be_asked_for_its_head(client: httpx.Client, path: str) -> None:
+    response = client.head(path)  # RFC 9110, 9.1: every server must support GET and HEAD
+    assert (response.status_code, response.content) == (200, b"")
+
+
+CLIENT = """
+import json, sys, bentoml
+from pathlib import Path
+with bentoml.SyncHTTPClient(sys.argv[1]) as client:
+    images = [Path(name) for name in sys.argv[2:]]
+    print(json.dumps([client.classify(images=images, top_k=2), client.classify(images=images)]))
+"""
+
+
+def test_the_client_of_bentoml_can_call_classify(client: httpx.Client, server: ServerProcess, tmp_path: Path) -> None:
+    images = pictures(2)
+    files = [tmp_path / "0.png", tmp_path / "1.png"]
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(encode(image))
+    done = subprocess.run(  # its imports warn of deprecations, which would be errors here
+        [sys.executable, "-c", CLIENT, server.url, *files], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    best, everything = json.loads(done.stdout)
+    assert best == post(client, raw(images), top_k=2).json()
+    assert everything == post(client, raw(images)).json()
+    assert list(everything["predictions"][0]["probabilities"]) == LABELS

@@ -1,0 +1,133 @@
+"""What a server does with its settings and its bundles before it answers."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from bodies import DEFAULT, assert_right, pictures, post, raw
+from conftest import MODELS, command, serving
+from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
+
+
+def serve_in_vain(tmp_path: Path, **environment: str) -> str:
+    """Run `bentoml serve` where it must stop by itself; all that it says."""
+    done = command("bentoml", "serve", "--port", "0", check=False, BENTOML_HOME=str(tmp_path / "home"), **environment)
+    assert done.returncode == 1
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CIFAR_MAX_BATCH", "0"),
+        ("CIFAR_NOPE", "1"),
+        ("CIFAR_ENGINE", "x"),
+        ("CIFAR_MODEL", "x"),
+        ("CIFAR_BUNDLES", "/nonexistent"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, variable: str, value: str) -> None:
+    (line,) = serve_in_vain(tmp_path, **{variable: value}).splitlines()
+    assert line.startswith(f"error: {variable}")
+    assert variable == "CIFAR_NOPE" or value in line
+
+
+@pytest.mark.parametrize("file", ["model.int8.onnx", "golden.npz"])
+def test_a_damaged_default_bundle_stops_the_start_with_one_line(tmp_path: Path, file: str) -> None:
+    bundle = copy_bundle(MODELS / DEFAULT, tmp_path / "models" / DEFAULT)
+    flip_bit(bundle / file)
+    (line,) = serve_in_vain(tmp_path, CIFAR_BUNDLES=str(tmp_path / "models")).splitlines()
+    assert line.startswith(f"error: {bundle / file} ")
+
+
+@pytest.fixture(scope="module")
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server of the default bundle and of copies of it, some of which must not be served."""
+    folder = tmp_path_factory.mktemp("neighbours")
+    for name in (DEFAULT, "damaged", "lying", "half", "short", ".half.1.partial"):
+        copy_bundle(MODELS / DEFAULT, folder / "models" / name)
+    flip_bit(folder / "models" / "damaged" / "model.onnx")
+    contradict_golden(folder / "models" / "lying")
+    contradict_golden(folder / "models" / "half", "onnx-int8")
+    edit_manifest(folder / "models" / "short", lambda manifest: manifest["labels"].pop())
+    with serving(folder / "log", bundles=folder / "models") as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            yield client
+
+
+def test_a_default_bundle_is_served_beside_broken_ones(neighbours: httpx.Client) -> None:
+    assert_right(post(neighbours, raw(pictures(3))), pictures(3))
+
+
+def test_broken_bundles_are_reported_and_not_served(neighbours: httpx.Client) -> None:
+    failed = {model["name"]: model["reason"] for model in neighbours.get("/models").json()["failed"]}
+    assert {"damaged", "lying"} <= set(failed)
+    assert "model.onnx has sha256" in failed["damaged"]
+    assert "golden images" in failed["lying"]
+    for name in failed:
+        response = post(neighbours, raw(pictures(1)), model=name)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+        assert name in response.json()["error"]["message"]
+
+
+def test_a_bundle_whose_fastest_engine_computes_something_else_gets_the_next(neighbours: httpx.Client) -> None:
+    model = post(neighbours, raw(pictures(1)), model="half").json()["model"]
+    assert "int8" not in model["engine"]
+
+
+def test_a_bundle_is_named_by_its_folder_everywhere(neighbours: httpx.Client) -> None:
+    assert post(neighbours, raw(pictures(1)), model="half").json()["model"]["name"] == "half"
+    assert "half" in [model["name"] for model in neighbours.get("/models").json()["models"]]
+
+
+def test_a_bundle_with_fewer_labels_than_outputs_is_not_served(neighbours: httpx.Client) -> None:
+    assert post(neighbours, raw(pictures(1)), model="short").status_code == 503
+
+
+def test_what_an_interrupted_export_left_is_no_bundle(neighbours: httpx.Client) -> None:
+    assert post(neighbours, raw(pictures(1)), model=".half.1.partial").status_code == 404
+
+
+def test_a_default_bundle_that_computes_something_else_never_becomes_ready(tmp_path: Path) -> None:
+    contradict_golden(copy_bundle(MODELS / DEFAULT, tmp_path / "models" / DEFAULT))
+    with serving(tmp_path / "log", bundles=tmp_path / "models") as server:
+        transport = httpx.HTTPTransport(retries=10)  # the port is not open for the first second
+        with httpx.Client(base_url=server.url, transport=transport, timeout=60) as client:
+            assert client.get("/readyz").status_code == 503
+            assert client.get("/livez").status_code == 200
+            response = post(client, raw(pictures(1)))
+            assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+            assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-cpu-fp32", "torchscript-cpu-fp32"])
+def test_every_engine_of_the_processor_can_be_asked_for(tmp_path: Path, engine: str) -> None:
+    with serving(tmp_path / "log", engine=engine) as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            response = post(client, raw(pictures(70)))
+            assert response.json()["model"]["engine"] == engine
+            assert_right(response, pictures(70))
+
+
+def test_what_cannot_be_answered_in_time_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", timeout=1e-6) as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            response = post(client, raw(pictures(3)))
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_passed")
+
+
+def test_what_finds_the_queue_full_is_told_when_to_come_again(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", max_images=1000, max_queue=1000, max_batch=1) as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(6) as threads:
+            responses = list(threads.map(lambda _: post(client, raw(pictures(1000))), range(6)))
+    refused = [response for response in responses if response.status_code != 200]
+    assert 0 < len(refused) < len(responses)
+    for response in refused:
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "queue_full")
+        assert int(response.headers["retry-after"]) >= 1

@@ -1,0 +1,94 @@
+"""The server's settings come from CIFAR_... variables; what cannot be is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+from conftest import MODELS
+
+from cifar_models.errors import InputError
+from serving.settings import Settings, available_cores, load_settings
+
+VALUES = {
+    "CIFAR_BUNDLES": ("/srv/models", Path("/srv/models")),
+    "CIFAR_MODEL": ("resnet", "resnet"),
+    "CIFAR_ENGINE": ("onnxruntime-cpu-fp32", "onnxruntime-cpu-fp32"),
+    "CIFAR_WORKERS": ("3", 3),
+    "CIFAR_THREADS": ("5", 5),
+    "CIFAR_MAX_BATCH": ("128", 128),
+    "CIFAR_MAX_QUEUE": ("9999", 9999),
+    "CIFAR_MAX_IMAGES": ("12", 12),
+    "CIFAR_MAX_BYTES": ("1000", 1000),
+    "CIFAR_MAX_PIXELS": ("4096", 4096),
+    "CIFAR_TIMEOUT": ("0.5", 0.5),
+}
+
+
+def test_no_setting_is_needed() -> None:
+    settings = load_settings({})
+    assert (settings.bundles / settings.model / "manifest.json").is_file()
+    assert settings.bundles == MODELS
+
+
+def test_every_setting_has_a_variable_and_is_read_from_it() -> None:
+    assert {f"CIFAR_{name}".upper() for name in Settings.model_fields} == set(VALUES)
+    settings = load_settings({name: text for name, (text, _) in VALUES.items()})
+    for name, (_, value) in VALUES.items():
+        assert getattr(settings, name.removeprefix("CIFAR_").lower()) == value
+        assert getattr(load_settings({}), name.removeprefix("CIFAR_").lower()) != value
+
+
+def test_what_is_not_ours_is_not_read() -> None:
+    assert load_settings({"PATH": "/bin", "MAX_BATCH": "0", "CIFAR_DATA": "/data"}) == load_settings({})
+
+
+@pytest.mark.parametrize("name", ["CIFAR_NOPE", "CIFAR_MAXBATCH", "CIFAR_", "CIFAR_ENGINE_THREADS"])
+def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_settings({name: "1"})
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name} is no setting.")
+    assert all(known in line for known in VALUES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("CIFAR_WORKERS", "0", "greater than or equal to 1"),
+        ("CIFAR_THREADS", "-1", "greater than or equal to 0"),
+        ("CIFAR_MAX_BATCH", "0", "greater than or equal to 1"),
+        ("CIFAR_MAX_BATCH", "many", "valid integer"),
+        ("CIFAR_MAX_BATCH", "", "valid integer"),
+        ("CIFAR_MAX_BATCH", "1.5", "valid integer"),
+        ("CIFAR_MAX_QUEUE", "-5", "greater than or equal to 1"),
+        ("CIFAR_MAX_IMAGES", "0", "greater than or equal to 1"),
+        ("CIFAR_MAX_BYTES", "16MB", "valid integer"),
+        ("CIFAR_MAX_PIXELS", "0", "greater than or equal to 1"),
+        ("CIFAR_TIMEOUT", "0", "greater than 0"),
+        ("CIFAR_TIMEOUT", "301", "less than or equal to 300"),
+        ("CIFAR_TIMEOUT", "nan", "less than or equal to 300"),
+        ("CIFAR_TIMEOUT", "inf", "less than or equal to 300"),
+        ("CIFAR_TIMEOUT", "5s", "valid number"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_variable_and_the_rule(name: str, value: str, rule: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_settings({name: value})
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name}={value!r} cannot be used: ")
+    assert rule in line
+
+
+def test_a_queue_that_cannot_hold_the_largest_request_is_refused() -> None:
+    with pytest.raises(InputError, match="CIFAR_MAX_QUEUE=1000 is less than CIFAR_MAX_IMAGES=1024"):
+        load_settings({"CIFAR_MAX_QUEUE": "1000"})
+
+
+def test_workers_share_the_cores_unless_threads_are_given() -> None:
+    assert load_settings({}).engine_threads == available_cores()
+    assert load_settings({"CIFAR_WORKERS": "1000"}).engine_threads == 1
+    assert load_settings({"CIFAR_WORKERS": "1000", "CIFAR_THREADS": "3"}).engine_threads == 3
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings({}).max_batch = 1

@@ -1,0 +1,200 @@
+"""A training run as a user sees it: `python -m training.fit`, the run folder it leaves, and what it refuses."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TINY_EPOCHS, command
+from PIL import Image
+from torch.testing import assert_close
+
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.dataset import load_images, split_validation
+from cifar_models.errors import run_command
+from cifar_models.registry import list_models
+from training import fit
+from training.recipe import RECIPES
+from training.run import Run
+from training.trainer import Trainer
+
+EPOCHS = 20
+SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "50", "--validation", "0.2")
+RECIPE = (*SMALL, "--epochs", str(EPOCHS))
+WRONG = [
+    *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
+    *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
+    *("--warmup 1", "--label-smoothing 1", "--validation 0", "--validation 1"),
+    *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
+    *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
+    *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "validation", "seed")),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a small network that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    command("training.fit", *RECIPE, "--data", tiny_data, "--run", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, killed when it had reported its first epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
+    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--run", str(folder)]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert any(output.startswith("epoch   1 ") for output in process.stdout or ())
+        process.kill()
+    assert 1 <= load_checkpoint(folder / "last.pt").epoch < EPOCHS
+    return folder
+
+
+def test_a_run_leaves_its_best_and_last_epoch_and_the_metrics_of_all(tiny_run: Path) -> None:
+    lines = [json.loads(line) for line in (tiny_run / "metrics.jsonl").read_text().splitlines()]
+    best, last = load_checkpoint(tiny_run / "best.pt"), load_checkpoint(tiny_run / "last.pt")
+    assert [line["epoch"] for line in lines] == list(range(1, TINY_EPOCHS + 1))
+    assert all(math.isfinite(value) for line in lines for value in line.values())
+    assert (last.history, best.history) == (lines, lines[: best.epoch])
+    assert lines[best.epoch - 1]["validation_accuracy"] == max(line["validation_accuracy"] for line in lines)
+
+
+def test_the_checkpoint_says_where_it_comes_from(tiny_run: Path, tiny_data: Path) -> None:
+    saved, data = load_checkpoint(tiny_run / "best.pt"), load_images(tiny_data, "train")
+    assert (saved.architecture, saved.data_name) == ("cifarnet", "tiny")
+    assert (saved.recipe["epochs"], saved.recipe["lr"]) == (TINY_EPOCHS, RECIPES["cifarnet"].lr)
+    assert (saved.labels, saved.data_fingerprint) == (list(data.classes), data.fingerprint())
+    assert np.array_equal(saved.validation, split_validation(data.labels, 0.2, 0)[1])
+
+
+@pytest.mark.parametrize(("name", "bound"), [("tiny_run", 0.5), ("whole", 0.9)])
+def test_a_run_learns_to_classify(request: pytest.FixtureRequest, tiny_data: Path, name: str, bound: float) -> None:
+    model = load_checkpoint(request.getfixturevalue(name) / "best.pt").classifier()
+    test = load_images(tiny_data, "test")
+    with torch.inference_mode():
+        _, probabilities = model(torch.from_numpy(test.images))
+    assert (probabilities.argmax(1).numpy() == test.labels).mean() > bound  # by chance: 0.1
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    done = command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--run", folder)
+    assert f"python -m export {folder / 'best.pt'}" in done.stdout  # the next command
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == EPOCHS
+    assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
+    assert_same(load_checkpoint(folder / "best.pt"), load_checkpoint(whole / "best.pt"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="sums on CUDA may differ from run to run in their last bits")
+def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["cifarnet"], epochs=TINY_EPOCHS, batch_size=50, validation=0.2)
+    run = Run(folder=tmp_path, recipe=recipe, data=load_images(tiny_data, "train"), data_name="tiny")
+    trainer = Trainer(recipe, *run.split(), torch.device("cpu"))
+    run.save(trainer, fit.fit_epoch(trainer))
+    trainer = Trainer(recipe, *run.split(), torch.device("cpu"))
+    run.resume(trainer)
+    fit.fit(trainer, run)
+    assert_same(load_checkpoint(run.last), load_checkpoint(tiny_run / "last.pt"))
+
+
+def test_a_finished_run_has_nothing_to_resume(whole: Path, tiny_data: Path) -> None:
+    before = contents(whole)
+    command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--run", whole)
+    assert contents(whole) == before
+
+
+def test_training_never_opens_the_test_images(tiny_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns("test"))
+    command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--run", tmp_path / "run")
+
+
+def test_resuming_on_other_data_is_refused(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    Image.new("RGB", (32, 32)).save(data / "train" / "cat" / "007.png")
+    assert "other images" in refusal(killed, "--resume", *RECIPE, "--data", data)
+
+
+@pytest.mark.parametrize(("options", "words"), [(("--resume", "--lr", "0.01"), "lr was 0.05"), ((), "--resume")])
+def test_a_run_is_not_mixed_with_another(killed: Path, tiny_data: Path, options: tuple[str, ...], words: str) -> None:
+    assert words in refusal(killed, *RECIPE, *options, "--data", tiny_data)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "trap", "gone"])
+def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    whole = (folder / "last.pt").read_bytes()
+    trap = b"cos\nmkdir\n(V%b\ntR." % bytes(tmp_path / "sprung")  # calls os.mkdir when it is unpickled
+    (folder / "last.pt").write_bytes({"truncated": whole[: len(whole) // 2], "trap": trap}.get(damage, b""))
+    if damage == "gone":
+        (folder / "last.pt").unlink()
+    assert str(folder / "last.pt") in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("batch_size", ["50", "400"])  # 400: one step, so only the validation can see what it did
+def test_a_run_that_diverges_at_once_saves_nothing(tiny_data: Path, tmp_path: Path, batch_size: str) -> None:
+    options = ("--batch-size", batch_size, "--lr", "1e30", "--data", tiny_data)
+    assert "lr (now 1e+30)" in refusal(tmp_path / "run", *RECIPE, *options)
+
+
+def test_a_run_that_diverges_later_keeps_its_last_good_epoch(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    good = load_checkpoint(folder / "last.pt")
+    for group in good.training_state["optimizers"][0]["param_groups"]:
+        group["peak_lr"] = 1e30
+    good.save(folder / "last.pt")
+    assert "--lr" in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tiny_data)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_option_is_refused_with_its_name_and_its_value(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    rest = [*SMALL, "--epochs", "1", "--data", str(tiny_data), "--run", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["fit", *rest, *wrong.split()])  # of an option given twice the second wins
+    with pytest.raises(SystemExit) as ended:
+        run_command(fit.main)
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert len(lines) == 1 or lines[0].startswith("usage: ")
+    assert all(word.lstrip("-") in lines[-1].replace("_", "-") for word in wrong.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_names_every_model_and_the_next_command() -> None:
+    text = command("training.fit", "--help").stdout
+    assert {*list_models(), "runs/<name>/best.pt"} <= set(text.replace(",", " ").split())
+
+
+def refusal(folder: Path, *options: str | Path) -> str:
+    """The one line with which the command refuses; whatever the run folder holds stays as it is."""
+    before = contents(folder)
+    done = command("training.fit", *options, "--run", folder, check=False)
+    assert done.returncode == 2, done.stderr
+    assert contents(folder) == before
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def assert_same(one: Checkpoint, other: Checkpoint) -> None:
+    """Bit for bit, but for the seconds that it took."""
+    for left, right in zip(one.history, other.history, strict=True):
+        assert {**left, "seconds": 0} == {**right, "seconds": 0}
+    assert_close(one.weights, other.weights, rtol=0, atol=0)
+    assert_close(one.training_state, other.training_state, rtol=0, atol=0)

@@ -1,0 +1,169 @@
+"""`python -m export.verify` finds whatever is not as a bundle's manifest says, and says it in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bodies import DEFAULT
+from conftest import MODELS, command, write_tiny_data
+from damaged import Manifest, contradict_golden, copy_bundle, edit_manifest, flip_bit
+
+from cifar_models.cifar10 import LABELS
+from export.verify import main
+
+FILES = ["golden.npz", "model.onnx", "model.int8.onnx", "model.torchscript.pt"]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of the default bundle, to be damaged."""
+    return copy_bundle(MODELS / DEFAULT, tmp_path / DEFAULT)
+
+
+Verify = Callable[..., str]
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verify:
+    """Run the command in this process, which spares loading torch; returns the line that says what is wrong."""
+
+    def verify(*arguments: Any) -> str:
+        monkeypatch.setattr("sys.argv", ["verify", *map(str, arguments)])
+        assert main() == 1
+        *right, line = capsys.readouterr().out.splitlines()
+        assert all("right" in earlier for earlier in right)
+        assert line.startswith("wrong: ")
+        return line
+
+    return verify
+
+
+def test_a_good_bundle_is_found_good(tiny_bundle: Path) -> None:
+    done = command("export.verify", tiny_bundle)
+    assert done.stdout.splitlines()[-1] == f"{tiny_bundle} is what its manifest says."
+    assert done.stderr == ""
+
+
+def test_a_bad_bundle_is_found_bad(bundle: Path) -> None:
+    flip_bit(bundle / "model.onnx")
+    done = command("export.verify", bundle, check=False)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 1
+    assert line.startswith(f"wrong: {bundle / 'model.onnx'} ")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_one_flipped_bit_is_found(bundle: Path, verify: Verify, file: str) -> None:
+    flip_bit(bundle / file)
+    assert f"{bundle / file} has sha256" in verify(bundle)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_found(bundle: Path, verify: Verify, file: str) -> None:
+    (bundle / file).unlink()
+    assert str(bundle / file) in verify(bundle)
+
+
+def test_a_missing_manifest_is_found(bundle: Path, verify: Verify) -> None:
+    (bundle / "manifest.json").unlink()
+    assert "manifest.json" in verify(bundle)
+    assert "manifest.json" in verify(bundle / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": 1}', "\x00", "nan"])
+def test_a_manifest_that_is_none_is_found(bundle: Path, verify: Verify, text: str) -> None:
+    (bundle / "manifest.json").write_text(text)
+    assert "is not a valid manifest" in verify(bundle)
+
+
+def on_artifact(**values: Any) -> Callable[[Manifest], None]:
+    return lambda manifest: manifest["artifacts"][0].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda manifest: manifest.update(colour="red"), "colour"),
+        (lambda manifest: manifest["input"].update(colour="BGR"), "input.colour"),
+        (lambda manifest: manifest["input"].update(color="BGR"), "input.color"),
+        (lambda manifest: manifest["input"].update(layout="NCHW"), "input.layout"),
+        (lambda manifest: manifest["input"].update(shape=["batch", 32, 32, 1]), "input.shape"),
+        (lambda manifest: manifest["input"].update(shape=[1, 32, 32, 3]), "input.shape"),
+        (lambda manifest: manifest.update(schema_version=2), "schema_version"),
+        (lambda manifest: manifest.pop("labels"), "labels"),
+        (lambda manifest: manifest.update(labels=["cat"]), "labels"),
+        (lambda manifest: manifest.update(labels=["cat"] * 10), "label"),
+        (lambda manifest: manifest.update(temperature=0), "temperature"),
+        (lambda manifest: manifest.update(artifacts=[]), "artifacts"),
+        (lambda manifest: manifest["artifacts"].append(manifest["artifacts"][0]), "artifact"),
+        (on_artifact(file="../model.onnx"), "artifacts.0.file"),
+        (on_artifact(file="/etc/passwd"), "artifacts.0.file"),
+        (on_artifact(sha256="0"), "artifacts.0.sha256"),
+        (on_artifact(sha256="0" * 64), "has sha256"),
+        (on_artifact(bytes=0), "artifacts.0.bytes"),
+        (on_artifact(format="pickle"), "artifacts.0.format"),
+        (lambda manifest: manifest["golden"].update(sha256="0" * 64), "has sha256"),
+    ],
+)
+def test_a_manifest_that_cannot_be_true_is_found(
+    bundle: Path, verify: Verify, change: Callable[[Manifest], object], named: str
+) -> None:
+    edit_manifest(bundle, change)
+    assert named in verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda manifest: manifest["labels"].reverse(), id="labels in another order"),
+        pytest.param(lambda manifest: manifest["labels"].pop(), id="a label less than outputs"),
+        pytest.param(lambda manifest: manifest["labels"].append("whale"), id="a label more than outputs"),
+        pytest.param(lambda manifest: manifest["input"].update(shape=["batch", 64, 64, 3]), id="shape"),
+        pytest.param(lambda manifest: manifest["input"].update(mean=[0, 0, 0]), id="mean"),
+        pytest.param(lambda manifest: manifest.update(temperature=3), id="temperature"),
+        pytest.param(lambda manifest: manifest.update(weights_sha256="0" * 64), id="weights"),
+        pytest.param(on_artifact(bytes=1), id="bytes"),
+        pytest.param(on_artifact(precision="int8", format="torchscript"), id="format"),
+    ],
+)
+def test_a_manifest_that_contradicts_its_files_is_found(
+    bundle: Path, verify: Verify, change: Callable[[Manifest], object]
+) -> None:
+    edit_manifest(bundle, change)
+    verify(bundle)
+
+
+def test_files_that_compute_something_else_are_found(bundle: Path, verify: Verify) -> None:
+    contradict_golden(bundle)
+    assert "fails its golden images" in verify(bundle)
+
+
+def test_the_stated_accuracy_is_recomputed(tiny_bundle: Path, tiny_data: Path) -> None:
+    *lines, _ = command("export.verify", tiny_bundle, "--data", tiny_data).stdout.splitlines()
+    assert lines
+    assert all("on 80 images (tiny)" in line for line in lines)
+
+
+def test_another_accuracy_is_found(tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+
+    def boast(manifest: Manifest) -> None:
+        (test,) = (part for part in manifest["artifacts"][0]["evaluations"] if part["split"] == "test")
+        test["accuracy"] += 0.05 if test["accuracy"] < 0.9 else -0.05
+
+    edit_manifest(bundle, boast)
+    assert "model.onnx labels" in verify(bundle, "--data", tiny_data)
+
+
+def test_a_bundle_that_states_no_accuracy_is_found(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify
+) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    edit_manifest(bundle, on_artifact(evaluations=[]))
+    assert "model.onnx" in verify(bundle, "--data", tiny_data)
+
+
+def test_data_of_other_classes_are_refused(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
+    data = write_tiny_data(tmp_path / "data", classes=LABELS[:3])
+    assert "classes" in verify(tiny_bundle, "--data", data)
