@@ -37,10 +37,14 @@ class Checkpoint:
         return len(self.history)
 
     def save(self, path: Path) -> None:
-        with replacing(path) as partial:
-            torch.save(
-                {"format": _FORMAT, **{field.name: getattr(self, field.name) for field in fields(self)}}, partial
-            )
+        """Write it whole or not at all. Raises InputError when it cannot be written."""
+        content = {"format": _FORMAT, **{field.name: getattr(self, field.name) for field in fields(self)}}
+        try:
+            with replacing(path) as partial:
+                torch.save(content, partial)
+        except (OSError, RuntimeError) as error:  # torch wraps what the disk says in a RuntimeError
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path} cannot be written ({reason}); what was there before is intact.") from error
 
     def classifier(self) -> Classifier:
         """The trained model, on the CPU and in eval mode."""

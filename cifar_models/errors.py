@@ -13,7 +13,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main())
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")  # at once: several processes may share the terminal
         sys.exit(2)
     except KeyboardInterrupt:
         print("\nstopped; a training run goes on after its last epoch with --resume", file=sys.stderr)

@@ -11,10 +11,10 @@ import onnxscript
 import torch
 
 from cifar_models.bundle import MANIFEST, open_bundle, sha256
-from cifar_models.calibration import accuracy, expected_calibration_error, negative_log_likelihood
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Split
+from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 from export.description import describe
 from export.folder import replacing_folder
 from export.golden import golden_images

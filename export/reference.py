@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-from cifar_models.calibration import fit_temperature
 from cifar_models.checkpoint import Checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
+from cifar_models.temperature import fit_temperature
 from export.runner import Outputs
 
 _BATCH = 128

@@ -70,7 +70,7 @@ def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the default network, by the command."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     command(
-        *("training.fit", "--data", tiny_data, "--run", folder, "--data-name", "tiny"),
+        *("training.fit", "--data", tiny_data, "--out", folder, "--data-name", "tiny"),
         *("--epochs", str(TINY_EPOCHS), "--batch-size", "50", "--validation", "0.2"),
     )
     return folder

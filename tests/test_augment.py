@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import ImageSet
 from cifar_models.picture import Pixels
-from training.augment import Views, cut_out, draw_views, take
+from training.augment import Views, cut_out, draw_views, pack, take
 from training.recipe import Recipe
 from training.trainer import Trainer
+from training.world import World
 
 CPU = torch.device("cpu")
 FIELDS = ("index", "shift", "flip", "hole")
@@ -23,21 +24,28 @@ FIELDS = ("index", "shift", "flip", "hole")
 def test_taken_images_are_those_of_the_slow_path(crop: int, flip: Any) -> None:
     images = random_images(50)
     views = draw(50, epoch=1, crop=crop, flip=flip)
-    assert np.array_equal(take(torch.from_numpy(images), views).numpy(), take_slowly(images, views, crop))
+    assert np.array_equal(take(pack(torch.from_numpy(images)), views).numpy(), take_slowly(images, views, crop))
 
 
 def test_an_image_may_be_shifted_both_ways_and_flipped_at_once() -> None:
     images = random_images(2)
     shifts = torch.tensor([(down, right) for down in (-4, 0, 3) for right in (-4, 0, 3)] * 2)
-    flips = torch.tensor([False] * 9 + [True] * 9)
+    flips = torch.tensor([(upside_down, mirrored) for upside_down in (False, True) for mirrored in (False, True)])
+    flips = flips.repeat(5, 1)[: len(shifts)]
     views = Views(torch.tensor([0, 1] * 9), shifts, flips, torch.zeros_like(shifts))
-    assert np.array_equal(take(torch.from_numpy(images), views).numpy(), take_slowly(images, views, 4))
+    assert np.array_equal(take(pack(torch.from_numpy(images)), views).numpy(), take_slowly(images, views, 4))
 
 
 def test_an_epoch_shows_every_image_once() -> None:
     index = draw(1000).index
     assert torch.equal(index.sort().values, torch.arange(1000))
     assert not torch.equal(index, torch.arange(1000))
+
+
+def test_a_tripled_epoch_shows_every_image_as_it_is_upside_down_and_mirrored() -> None:
+    views = draw(100, tripled=True, flip="none")
+    seen = sorted(zip(views.index.tolist(), map(tuple, views.flip.tolist()), strict=True))
+    assert seen == [(index, flips) for index in range(100) for flips in ((False, False), (False, True), (True, False))]
 
 
 def test_batches_together_are_the_epoch() -> None:
@@ -104,9 +112,9 @@ def test_the_middle_of_the_cutout_lies_anywhere_in_the_image() -> None:
 def test_cutout_covers_its_share_of_what_the_network_sees(model: str) -> None:
     recipe = Recipe(model=model, epochs=1, batch_size=64, crop=0, flip="none", cutout=16, precision="fp32")
     white = ImageSet(np.full((64, 32, 32, 3), 255, np.uint8), np.zeros(64, np.int64), LABELS)
-    trainer = Trainer(recipe, white, white, CPU)
+    trainer = Trainer(recipe, white, white, CPU, World())
     recorder = Recorder()
-    trainer.model.network = recorder
+    trainer.network = trainer.model.network = recorder
     list(trainer.train_epoch())
     hidden = (recorder.seen < recorder.seen.max() / 2).float().mean().item()
     assert 0.10 < hidden < 0.25  # a quarter of the image, less what lies outside
@@ -127,12 +135,12 @@ class Recorder(nn.Module):
 
 
 def draw(count: int, *, epoch: int = 0, **recipe: Any) -> Views:
-    settings = {"crop": 4, "cutout": 8, **recipe}
+    settings = {"crop": 4, "cutout": 8, "flip": "random", **recipe}
     return draw_views(Recipe(model="lenet", epochs=8, **settings), count, 32, epoch, CPU)
 
 
 def flip_of_each_image(views: Views) -> Tensor:
-    return views.flip[views.index.argsort()]
+    return views.flip[views.index.argsort(), 1]
 
 
 def random_images(count: int) -> Pixels:
@@ -143,7 +151,7 @@ def take_slowly(images: Pixels, views: Views, crop: int) -> Pixels:
     """Flip, pad by reflection, crop: one image after the other."""
     taken = []
     for index, (down, right), flip in zip(views.index.tolist(), views.shift.tolist(), views.flip.tolist(), strict=True):
-        image = np.flip(images[index], 1) if flip else images[index]
+        image = np.flip(images[index], tuple(axis for axis in (0, 1) if flip[axis]))
         padded = np.pad(image, ((crop, crop), (crop, crop), (0, 0)), mode="reflect")
         taken.append(padded[crop + down : crop + down + 32, crop + right : crop + right + 32])
     return np.stack(taken)

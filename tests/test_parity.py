@@ -10,11 +10,11 @@ import torch
 from conftest import tiny_images
 from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
 
-from cifar_models.calibration import fit_temperature, softmax
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.picture import Pixels
+from cifar_models.temperature import fit_temperature, softmax
 from export.onnx_file import OPSET, export_onnx
 from export.parity import TOLERANCES, Evidence, ParityError, check_parity
 from export.reference import run_reference

@@ -20,9 +20,14 @@ from cifar_models.dataset import load_images, split_validation
 from cifar_models.errors import run_command
 from cifar_models.registry import list_models
 from training import fit
-from training.recipe import RECIPES
+from training.loop import fit as fit_run
+from training.loop import fit_epoch
+from training.recipes import RECIPES
 from training.run import Run
+from training.stop import StopRequest
+from training.tensorboard import Board
 from training.trainer import Trainer
+from training.world import World
 
 EPOCHS = 20
 SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "50", "--validation", "0.2")
@@ -41,7 +46,7 @@ WRONG = [
 def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a small network that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    command("training.fit", *RECIPE, "--data", tiny_data, "--run", folder)
+    command("training.fit", *RECIPE, "--data", tiny_data, "--out", folder)
     return folder
 
 
@@ -49,7 +54,7 @@ def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, killed when it had reported its first epoch."""
     folder = tmp_path_factory.mktemp("runs") / "killed"
-    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--run", str(folder)]
+    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--out", str(folder)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert any(output.startswith("epoch   1 ") for output in process.stdout or ())
         process.kill()
@@ -85,7 +90,7 @@ def test_a_run_learns_to_classify(request: pytest.FixtureRequest, tiny_data: Pat
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
-    done = command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--run", folder)
+    done = command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
     assert f"python -m export {folder / 'best.pt'}" in done.stdout  # the next command
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == EPOCHS
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
@@ -96,23 +101,24 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, t
 def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPES["cifarnet"], epochs=TINY_EPOCHS, batch_size=50, validation=0.2)
     run = Run(folder=tmp_path, recipe=recipe, data=load_images(tiny_data, "train"), data_name="tiny")
-    trainer = Trainer(recipe, *run.split(), torch.device("cpu"))
-    run.save(trainer, fit.fit_epoch(trainer))
-    trainer = Trainer(recipe, *run.split(), torch.device("cpu"))
+    stop, board = StopRequest(), Board(run, World())
+    trainer = Trainer(recipe, *run.split(), torch.device("cpu"), World())
+    run.save_epoch(trainer, fit_epoch(trainer, run, stop)[0])
+    trainer = Trainer(recipe, *run.split(), torch.device("cpu"), World())
     run.resume(trainer)
-    fit.fit(trainer, run)
+    fit_run(trainer, run, stop, board)
     assert_same(load_checkpoint(run.last), load_checkpoint(tiny_run / "last.pt"))
 
 
 def test_a_finished_run_has_nothing_to_resume(whole: Path, tiny_data: Path) -> None:
     before = contents(whole)
-    command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--run", whole)
+    command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", whole)
     assert contents(whole) == before
 
 
 def test_training_never_opens_the_test_images(tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns("test"))
-    command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--run", tmp_path / "run")
+    command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--out", tmp_path / "run")
 
 
 def test_resuming_on_other_data_is_refused(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -141,7 +147,7 @@ def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path
 @pytest.mark.parametrize("batch_size", ["50", "400"])  # 400: one step, so only the validation can see what it did
 def test_a_run_that_diverges_at_once_saves_nothing(tiny_data: Path, tmp_path: Path, batch_size: str) -> None:
     options = ("--batch-size", batch_size, "--lr", "1e30", "--data", tiny_data)
-    assert "lr (now 1e+30)" in refusal(tmp_path / "run", *RECIPE, *options)
+    assert "(peak 1e+30)" in refusal(tmp_path / "run", *RECIPE, *options)
 
 
 def test_a_run_that_diverges_later_keeps_its_last_good_epoch(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -162,7 +168,7 @@ def test_a_run_folder_that_is_a_file_is_refused(tiny_data: Path, tmp_path: Path)
 def test_a_wrong_option_is_refused_with_its_name_and_its_value(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    rest = [*SMALL, "--epochs", "1", "--data", str(tiny_data), "--run", str(tmp_path / "run")]
+    rest = [*SMALL, "--epochs", "1", "--data", str(tiny_data), "--out", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["fit", *rest, *wrong.split()])  # of an option given twice the second wins
     with pytest.raises(SystemExit) as ended:
         run_command(fit.main)
@@ -181,7 +187,7 @@ def test_help_names_every_model_and_the_next_command() -> None:
 def refusal(folder: Path, *options: str | Path) -> str:
     """The one line with which the command refuses; whatever the run folder holds stays as it is."""
     before = contents(folder)
-    done = command("training.fit", *options, "--run", folder, check=False)
+    done = command("training.fit", *options, "--out", folder, check=False)
     assert done.returncode == 2, done.stderr
     assert contents(folder) == before
     (line,) = done.stderr.splitlines()

@@ -1,80 +1,89 @@
 """Train one model by a recipe: python -m training.fit [RECIPE] [--data DIR] [--resume] [--FIELD VALUE ...]."""
 
 import argparse
-import math
+import os
 import re
-import time
-import typing
-from dataclasses import fields, replace
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from cifar_models.dataset import load_images
 from cifar_models.errors import InputError, run_command
 from cifar_models.registry import find_model, list_models
-from training.recipe import RECIPES, Recipe
-from training.run import EpochMetrics, Run
+from training.loop import Stopped, fit
+from training.options import add_recipe_options, override
+from training.recipes import RECIPES
+from training.run import Run, locked
+from training.stop import StopRequest, stop_request
+from training.tensorboard import Board
 from training.trainer import Trainer
+from training.world import join_world, local_device
 
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
   python -m training.fit                               the default network, the recipe of the bundle that ships
-  python -m training.fit --epochs 2 --run runs/try     the same, two epochs only: a look around
-  python -m training.fit --model resnet20              another network by the same recipe
+  python -m training.fit --epochs 2 --out runs/try     the same, two epochs only: a look around
+  python -m training.fit seed004                       the fifth tutorial, as it was written (--list: all recipes)
+  python -m training.fit --model resnet20              another network by the default recipe
 A run that was stopped goes on with --resume. What comes out is runs/<name>/best.pt; next:
+  python -m training.evaluate runs/<name>
   python -m export runs/<name>/best.pt --out models/<name>
+Several GPUs: torchrun --nproc-per-node 2 -m training.fit
 
 models: {", ".join(list_models())}
 """
 
 
-def main() -> None:
+def main() -> int:
     options = parse_options()
+    if options.list:
+        print("\n".join(f"{name:22} {recipe.model:24} {recipe.epochs:3} epochs" for name, recipe in RECIPES.items()))
+        return 0
     recipe = override(RECIPES[options.recipe], options)
     find_model(recipe.model)
+    folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     device = pick_device(options.device)
-    folder = options.run or Path("runs") / recipe.model
-    if not options.resume and (folder / "last.pt").exists():
-        raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --run.")
-    data = load_images(options.data, "train")
-    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}")
-    trainer = Trainer(recipe, *run.split(), device)
-    run.open()
-    if options.resume:
-        run.resume(trainer)
-    fit(trainer, run)
-    print(f"\nThe best epoch is {run.best}. Next:")
-    print(f"  python -m export {run.best} --out models/{folder.name} --data {options.data}")
-
-
-def fit(trainer: Trainer, run: Run) -> None:
-    """Train what is left of the recipe's epochs, saving after each."""
-    while trainer.epoch < run.recipe.epochs:
-        metrics = fit_epoch(trainer)
-        run.save(trainer, metrics)
-        print(metrics, flush=True)
-
-
-def fit_epoch(trainer: Trainer) -> EpochMetrics:
-    started = time.monotonic()
-    losses = []
-    steps = trainer.steps_per_epoch
-    title = f"epoch {trainer.epoch + 1}/{trainer.recipe.epochs}"
-    with tqdm(total=steps * trainer.batch_size, desc=title, unit="img", disable=None, leave=False) as bar:
-        for loss in trainer.train_epoch():
-            losses.append(loss)
-            bar.update(trainer.batch_size)
-    train_loss = torch.stack(losses).mean().item()
-    validation_loss, validation_accuracy = trainer.validate()
-    if not math.isfinite(train_loss + validation_loss):
-        raise InputError(
-            f"After epoch {trainer.epoch} the loss is {train_loss} on training images, {validation_loss} on validation "
-            f"images: the run diverged. What was saved is intact; try a lower --lr (now {trainer.recipe.lr:g}) or "
-            f"--filter-lr (now {trainer.recipe.filter_lr:g})."
+    world = join_world(device)
+    try:
+        resume = world.share(should_resume(folder, options.resume) if world.is_first else None)
+        data = load_images(options.data, "train")
+        run = Run(
+            folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )
-    return EpochMetrics(trainer.epoch, train_loss, validation_loss, validation_accuracy, time.monotonic() - started)
+        trainer = Trainer(recipe, *run.split(), device, world)
+        with locked(folder) if world.is_first else nullcontext(), stop_request() as stop:
+            if resume:
+                run.resume(trainer)
+            return train(trainer, run, stop)
+    finally:
+        world.leave()
+
+
+def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
+    board = Board(run, trainer.world)
+    try:
+        fit(trainer, run, stop, board)
+    except Stopped:
+        where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
+        print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
+        return stop.exit_code
+    finally:
+        board.close()
+    if trainer.world.is_first:
+        print(f"\nThe best epoch is {run.best}. Next, with --data if the images are not in data/:")
+        print(f"  python -m training.evaluate {run.folder}")
+        print(f"  python -m export {run.best} --out models/{run.folder.name}")
+    return 0
+
+
+def should_resume(folder: Path, asked: bool) -> bool:
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    exists = (folder / "last.pt").exists()
+    if exists and not asked and not restarted:
+        raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --out.")
+    return asked or (restarted and exists)
 
 
 def parse_options() -> argparse.Namespace:
@@ -84,37 +93,21 @@ def parse_options() -> argparse.Namespace:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", nargs="?", default="cifarnet", choices=sorted(RECIPES), help="default: cifarnet")
+    parser.add_argument("recipe", nargs="?", default="cifarnet", choices=list(RECIPES), help="default: cifarnet")
+    parser.add_argument("--list", action="store_true", help="list the recipes")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
-    parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<model>)")
-    parser.add_argument("--resume", action="store_true", help="go on after the last epoch that was saved")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<recipe>)")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in that folder stopped")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: cuda where there is one)")
     add_recipe_options(parser.add_argument_group("fields of the recipe, to override"))
     return parser.parse_args()
 
 
-def add_recipe_options(group: argparse._ArgumentGroup) -> None:
-    """One option for each field of a recipe, with the field's own type, choices and text."""
-    for name, annotation in typing.get_type_hints(Recipe, include_extras=True).items():
-        kind, text = typing.get_args(annotation)
-        choices = typing.get_args(kind) or None
-        flag = "--" + name.replace("_", "-")
-        group.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar(kind), help=text)
-
-
-def metavar(kind: typing.Any) -> str:
-    return "|".join(typing.get_args(kind)) or {str: "NAME", int: "N", float: "X"}[kind]
-
-
-def override(recipe: Recipe, options: argparse.Namespace) -> Recipe:
-    given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
-
-
 def pick_device(name: str | None) -> torch.device:
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    if name is None:
+        return local_device()
+    if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -13,26 +13,48 @@ class Recipe:
 
     model: Annotated[str, "network to train, a name of the registry"]
     epochs: Annotated[int, "times that every training image is shown"]
-    batch_size: Annotated[int, "images in one step"] = 500
-    lr: Annotated[float, "peak learning rate of SGD with Nesterov momentum"] = 0.1
-    filter_lr: Annotated[float, "peak learning rate of Muon, for convolution filters; 0 leaves them to SGD"] = 0.0
-    momentum: Annotated[float, "of both optimizers"] = 0.9
-    weight_decay: Annotated[float, "of matrices and filters under SGD; never of biases and batch norm"] = 5e-4
-    warmup: Annotated[float, "share of the steps in which the learning rate rises; then it falls linearly to 0"] = 0.1
+    batch_size: Annotated[int, "images in one step, of all processes together"] = 500
+
+    optimizer: Annotated[Literal["sgd", "adam", "muon"], "muon: for convolution filters, with SGD for the rest"] = "sgd"
+    lr: Annotated[float, "peak learning rate of SGD or Adam"] = 0.1
+    filter_lr: Annotated[float, "peak learning rate of Muon"] = 0.03
+    momentum: Annotated[float, "of SGD and Muon"] = 0.9
+    nesterov: Annotated[bool, "Nesterov's form of SGD's momentum"] = True
+    weight_decay: Annotated[float, "of matrices and filters under SGD; never of biases and batch norm"] = 0.0
+
+    schedule: Annotated[
+        Literal["linear", "constant", "step", "plateau"],
+        "linear: up in the warm-up, down to 0; step: a tenth after step_epoch; plateau: a tenth when validation stalls",
+    ] = "linear"
+    warmup: Annotated[float, "linear: share of the steps in which the learning rate rises"] = 0.1
+    step_epoch: Annotated[int, "step: epochs at the full learning rate"] = 0
+    plateau_patience: Annotated[int, "plateau: epochs without a lower validation loss that are borne"] = 4
+    early_stop: Annotated[int, "stop after this many epochs without a lower validation loss; 0: never"] = 0
+
     label_smoothing: Annotated[float, "share of the target that all labels divide among them"] = 0.0
-    flip: Annotated[Literal["none", "random", "alternating"], "mirror images left to right"] = "random"
+    flip: Annotated[Literal["none", "random", "alternating"], "mirror images left to right"] = "none"
+    tripled: Annotated[bool, "show each image three times an epoch: as it is, upside down and mirrored"] = False
     crop: Annotated[int, "shift images by up to this many pixels, reflecting at the border"] = 0
     cutout: Annotated[int, "side of a square that is greyed out, in pixels"] = 0
-    validation: Annotated[
-        float, "share of the training images that is held out, stratified, to choose the best epoch"
-    ] = 0.1
+    ema: Annotated[float, "decay, for each step, of the running average of the weights that is kept; 0: none"] = 0.0
+
+    normalisation: Annotated[
+        Literal["cifar10", "half", "none"], "cifar10: its mean and deviation; half: levels in [-1, 1]; none: in [0, 1]"
+    ] = "cifar10"
+    validation: Annotated[float, "share of the training images that is held out, stratified, to choose by"] = 0.1
     seed: Annotated[int, "of weights, order, augmentation and the validation split"] = 0
     precision: Annotated[Literal["auto", "bf16", "fp32"], "auto: bf16 where the device computes in it"] = "auto"
+    compile: Annotated[bool, "compile the network with torch.compile; pays from some minutes of training on"] = False
+    tensorboard: Annotated[Literal["plain", "seed000", "seed003", "seed004"], "names of the TensorBoard tags"] = "plain"
 
     def __post_init__(self) -> None:
-        for name in ("warmup", "label_smoothing", "validation"):
+        for name in ("warmup", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is a share in [0, 1), got {getattr(self, name)}.")
+        if not 0 < self.validation < 1:
+            raise InputError(
+                f"validation is a share in (0, 1), got {self.validation}; epochs are chosen on these images."
+            )
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -40,25 +62,8 @@ class Recipe:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}.")
         if self.crop >= IMAGE_SIZE:
             raise InputError(f"crop must be below {IMAGE_SIZE}, the size of an image, got {self.crop}.")
-        for name in ("lr", "filter_lr", "momentum", "weight_decay", "crop", "cutout"):
-            if getattr(self, name) < 0:
+        for name in ("lr", "filter_lr", "momentum", "weight_decay", "crop", "cutout", "early_stop", "plateau_patience"):
+            if not getattr(self, name) >= 0:  # nan is not, either
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
-
-
-RECIPES: dict[str, Recipe] = {
-    # The default bundle. Muon, label smoothing and alternating flip as in airbench (Jordan 2024).
-    "cifarnet": Recipe(
-        model="cifarnet",
-        epochs=30,
-        batch_size=500,
-        lr=0.05,
-        filter_lr=0.03,
-        momentum=0.85,
-        warmup=0.1,
-        label_smoothing=0.1,
-        flip="alternating",
-        crop=4,
-        cutout=8,
-        validation=0.05,
-    ),
-}
+        if self.schedule == "step" and self.step_epoch < 1:
+            raise InputError(f"schedule=step needs step_epoch of at least 1, got {self.step_epoch}.")

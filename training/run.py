@@ -1,7 +1,11 @@
 """A run folder: the checkpoints and the metrics of one training run."""
 
+import fcntl
 import json
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,25 +13,30 @@ import torch
 
 from cifar_models.atomic import replacing
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.cifar10 import MEAN, STD
 from cifar_models.dataset import ImageSet, split_validation
 from cifar_models.errors import InputError
+from training.model import NORMALISATION
 from training.recipe import Recipe
 from training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
+    """What an epoch came to; one line of metrics.jsonl."""
+
     epoch: int  # 1-based
+    lr: float  # of SGD or Adam, at the epoch's first step
     train_loss: float
+    train_accuracy: float
     validation_loss: float
     validation_accuracy: float
-    seconds: float
+    seconds: float  # training and validation
 
     def __str__(self) -> str:
         return (
-            f"epoch {self.epoch:3d}   train loss {self.train_loss:.4f}   validation loss {self.validation_loss:.4f}   "
-            f"accuracy {self.validation_accuracy:.2%}   {self.seconds:.1f} s"
+            f"epoch {self.epoch:3d}   lr {self.lr:.2e}   train loss {self.train_loss:.4f} accuracy "
+            f"{self.train_accuracy:.2%}   validation loss {self.validation_loss:.4f} accuracy "
+            f"{self.validation_accuracy:.2%}   {self.seconds:.1f} s"
         )
 
 
@@ -45,12 +54,8 @@ class Run:
     source_revision: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.source_revision = source_revision()
         self.data_fingerprint = self.data.fingerprint()
-        if not self.recipe.validation:
-            raise InputError(
-                "validation is 0, but the best epoch is chosen on held-out images; give it a share above 0."
-            )
+        self.source_revision = source_revision()
 
     @property
     def last(self) -> Path:
@@ -60,39 +65,47 @@ class Run:
     def best(self) -> Path:
         return self.folder / "best.pt"
 
-    def open(self) -> None:
-        """Make the folder, so that a run that cannot be kept fails before it has trained. Raises InputError."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot be made ({error.strerror}); name another folder with --run."
-            ) from error
+    @property
+    def validation_losses(self) -> list[float]:
+        return [metrics.validation_loss for metrics in self.history]
 
     def split(self) -> tuple[ImageSet, ImageSet]:
         """Training and validation images; the same cut for the same data, share and seed."""
         training, validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
         return self.data.subset(training), self.data.subset(validation)
 
-    def save(self, trainer: Trainer, metrics: EpochMetrics) -> None:
+    def save_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
         """Record an epoch: metrics.jsonl, best.pt if no earlier epoch was as good on validation, and last.pt."""
         is_best = all(metrics.validation_accuracy > past.validation_accuracy for past in self.history)
         self.history.append(metrics)
         checkpoint = self.checkpoint(trainer)
-        with replacing(self.folder / "metrics.jsonl") as partial:
-            partial.write_text("".join(json.dumps(asdict(past)) + "\n" for past in self.history))
+        self.write_metrics()
         if is_best:
             checkpoint.save(self.best)
         checkpoint.save(self.last)  # last of all: a run that is killed before repeats the epoch and writes the same
 
+    def write_metrics(self) -> None:
+        path = self.folder / "metrics.jsonl"
+        try:
+            with replacing(path) as partial:
+                partial.write_text("".join(json.dumps(asdict(past)) + "\n" for past in self.history))
+        except OSError as error:
+            reason = error.strerror
+            raise InputError(f"{path} cannot be written ({reason}); what was there before is intact.") from error
+
+    def save_step(self, trainer: Trainer) -> None:
+        """Record where a run stopped inside an epoch."""
+        self.checkpoint(trainer).save(self.last)
+
     def checkpoint(self, trainer: Trainer) -> Checkpoint:
         _, validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
+        mean, std = NORMALISATION[self.recipe.normalisation]
         return Checkpoint(
             architecture=self.recipe.model,
             labels=list(self.data.classes),
-            mean=list(MEAN),
-            std=list(STD),
-            weights={name: value.cpu() for name, value in trainer.model.state_dict().items()},
+            mean=list(mean),
+            std=list(std),
+            weights=trainer.weights(),
             history=[asdict(metrics) for metrics in self.history],
             recipe=asdict(self.recipe),
             data_name=self.data_name,
@@ -103,19 +116,34 @@ class Run:
         )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on after the last saved epoch. Raises InputError when the recipe or the data are not those of the run."""
+        """Go on where last.pt was saved. Raises InputError when the recipe or the data are not those of the run."""
         saved = load_checkpoint(self.last)
         changed = [name for name, value in asdict(self.recipe).items() if saved.recipe.get(name) != value]
         if changed:
             values = ", ".join(f"{name} was {saved.recipe.get(name)}" for name in changed)
-            raise InputError(
-                f"{self.folder} was trained with another recipe ({values}); name another folder with --run."
-            )
+            raise InputError(f"{self.folder} was trained by another recipe ({values}); name another folder with --out.")
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
-        trainer.restore(saved.epoch, saved.weights, saved.training_state)
+        trainer.restore(saved.training_state, self.validation_losses)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the run folder and hold it. Raises InputError when that fails or another process trains in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}); name another folder with --out.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise InputError(f"{folder} is in use by another training process; name another folder with --out.") from error
+    finally:
+        os.close(descriptor)
 
 
 def source_revision() -> str:

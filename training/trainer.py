@@ -1,76 +1,107 @@
 """The training loop: one epoch, one validation, and the state that a resumed run needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifar_models.cifarnet import CifarNet
-from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
-from training.augment import cut_out, draw_views, take
-from training.optimizer import build_optimizers, lr_factor, set_learning_rate
+from cifar_models.errors import InputError
+from training.augment import cut_out, draw_views, pack, take, views_per_epoch
+from training.model import average_of, build_model, compute_dtype, wrap
+from training.optimizer import build_optimizers, set_learning_rate
 from training.recipe import Recipe
+from training.schedule import lr_factor
+from training.world import World
 
-_WHITENING_IMAGES = 5000
 _VALIDATION_BATCH = 1000
 
 
 class Trainer:
-    """A model, its optimizers and the data on one device. `epoch` counts the epochs that are done."""
+    """A model, its optimizers and the data on one device; `epoch` and `step` count what is done."""
 
-    def __init__(self, recipe: Recipe, training: ImageSet, validation: ImageSet, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, training: ImageSet, validation: ImageSet, device: torch.device, world: World
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
+        self.world = world
+        self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
         self.dtype = compute_dtype(recipe, device)
-        self.images, self.labels = on_device(training, device)
+        images, self.labels = on_device(training, device)
+        self.images = pack(images)
         self.validation_images, self.validation_labels = on_device(validation, device)
-        self.model = Classifier(recipe.model, num_classes=len(training.classes))
-        if isinstance(self.model.network, CifarNet):
-            self.model.network.whiten(self.model.preprocess(self.images[:_WHITENING_IMAGES].cpu()))
-        self.model.to(device).to(memory_format=torch.channels_last)
+        self.model = build_model(recipe, training, device)
+        self.network = wrap(self.model.network, recipe, world)
+        self.average = average_of(self.model.network, recipe)
         self.optimizers = build_optimizers(self.model.network, recipe)
-        self.batch_size = min(recipe.batch_size, len(training))
+        self.validation_losses: list[float] = []
         self.epoch = 0
+        self.step = 0  # of the epoch
+        self.losses: list[Tensor] = []  # of the epoch's steps
+        self.correct: list[Tensor] = []  # share of each step's images
+
+    def share_of_batch(self, batch_size: int) -> int:
+        if batch_size % self.world.size:
+            raise InputError(f"batch_size is {batch_size}, which {self.world.size} processes cannot share equally.")
+        return batch_size // self.world.size
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.labels) // self.batch_size  # what does not fill a batch waits for the next epoch's order
+        # What does not fill a batch waits for the next epoch's order.
+        return views_per_epoch(self.recipe, len(self.labels)) // (self.batch_size * self.world.size)
+
+    def lr_factor(self, epoch: int, step: int) -> float:
+        """Share of the peak learning rates, both counted from 0."""
+        return lr_factor(
+            self.recipe,
+            epoch=epoch,
+            step=step,
+            steps_per_epoch=self.steps_per_epoch,
+            validation_losses=self.validation_losses,
+        )
 
     def train_epoch(self) -> Iterator[Tensor]:
-        """Train one epoch; yields each step's loss as a tensor that has not been waited for."""
+        """Train what is left of this epoch; yields each step's loss as a tensor that has not been waited for."""
         self.model.train()
         views = draw_views(self.recipe, len(self.labels), self.images.shape[1], self.epoch, self.device)
-        total_steps = self.recipe.epochs * self.steps_per_epoch
-        for step in range(self.steps_per_epoch):
-            batch = views.batch(step * self.batch_size, self.batch_size)
-            position = self.epoch * self.steps_per_epoch + step
-            set_learning_rate(self.optimizers, lr_factor(position, total_steps=total_steps, warmup=self.recipe.warmup))
-            images = take(self.images, batch)
+        while self.step < self.steps_per_epoch:
+            start = (self.step * self.world.size + self.world.rank) * self.batch_size
+            batch = views.batch(start, self.batch_size)
+            set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
+            labels = self.labels[batch.index]
             with self.autocast():
-                x = self.model.preprocess(images)
-                logits = self.model.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x)
-            loss = F.cross_entropy(
-                logits.float(), self.labels[batch.index], label_smoothing=self.recipe.label_smoothing
-            )
+                x = self.model.preprocess(take(self.images, batch))
+                logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
             torch.autograd.backward(loss)
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            yield loss.detach()
-        self.epoch += 1
+            if self.average is not None:
+                self.average.update_parameters(self.model.network)
+            self.losses.append(loss.detach())
+            self.correct.append((logits.detach().argmax(1) == labels).float().mean())
+            self.step += 1
+            yield self.losses[-1]
+
+    def end_epoch(self) -> tuple[Tensor, Tensor]:
+        """End the epoch: each step's loss and share of right labels over all processes, float32 [steps] on the CPU."""
+        losses, correct = self.world.mean(torch.stack([torch.stack(self.losses), torch.stack(self.correct)])).cpu()
+        self.epoch, self.step, self.losses, self.correct = self.epoch + 1, 0, [], []
+        return losses, correct
 
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
-        """Mean cross entropy and accuracy on the held-out images."""
-        self.model.eval()
+        """Mean cross entropy and accuracy on the held-out images, of the weights that are kept."""
+        network = self.model.network if self.average is None else self.average
+        network.eval()
         with self.autocast():
-            logits = torch.cat(
-                [self.model.logits(part) for part in torch.split(self.validation_images, _VALIDATION_BATCH)]
-            )
+            parts = torch.split(self.validation_images, _VALIDATION_BATCH)
+            logits = torch.cat([network(self.model.preprocess(part)).float() for part in parts])
         loss = F.cross_entropy(logits, self.validation_labels)
         accuracy = (logits.argmax(1) == self.validation_labels).float().mean()
         return loss.item(), accuracy.item()
@@ -78,32 +109,40 @@ class Trainer:
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
-    def state(self) -> dict[str, Any]:
-        state = {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers], "rng": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state()
-        return state
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict of a Classifier, on the CPU: the running average where the recipe keeps one."""
+        kept = self.model.network if self.average is None else self.average.module
+        return {f"network.{name}": value.detach().cpu().clone() for name, value in kept.state_dict().items()}
 
-    def restore(self, epoch: int, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.epoch = epoch
-        self.model.load_state_dict(weights)
+    def state(self) -> dict[str, Any]:
+        """All that goes on changing, for `restore`."""
+        return {
+            "network": self.model.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": [loss.item() for loss in self.losses],
+            "correct": [share.item() for share in self.correct],
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def restore(self, state: dict[str, Any], validation_losses: Sequence[float]) -> None:
+        """Go on where `state` was taken, bit for bit on the CPU."""
+        self.model.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
+        self.correct = [torch.tensor(share, device=self.device) for share in state["correct"]]
+        self.validation_losses = list(validation_losses)
         torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"])
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
 
 def on_device(data: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).to(device)
-
-
-def compute_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies in it (a CPU without would be many times slower), else float32."""
-    if recipe.precision != "auto":
-        return torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32

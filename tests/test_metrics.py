@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cifar_models.calibration import (
-    Floats,
-    Labels,
-    accuracy,
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    softmax,
-)
+from cifar_models.metrics import Floats, Labels, accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.temperature import fit_temperature, softmax
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.7, 1.0, 1.8, 5.0])

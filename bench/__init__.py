@@ -1,0 +1,1 @@
+"""Our figures and others', measured in one run."""

@@ -1,0 +1,231 @@
+"""The report of a run: `python -m training.evaluate`, the numbers it gives, the page it makes, what it refuses."""
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEST_IMAGES, command
+from PIL import Image
+from test_training import contents
+from torch import Tensor
+from torch.nn import functional as F
+
+from cifar_models.checkpoint import load_checkpoint
+from cifar_models.cifar10 import LABELS
+from cifar_models.dataset import load_images
+from cifar_models.metrics import wilson_interval
+
+PUBLISHED = 1e-4  # to which the published values are rounded
+
+
+@pytest.fixture(scope="module")
+def beginner(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped early enough to make mistakes."""
+    folder = tmp_path_factory.mktemp("runs") / "beginner"
+    options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "50", "--validation", "0.2")
+    command("training.fit", *options, "--epochs", "2", "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(beginner: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `beginner` with its report."""
+    folder = shutil.copytree(beginner, tmp_path_factory.mktemp("runs") / "evaluated")
+    command("training.evaluate", folder, "--data", tiny_data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(evaluated: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((evaluated / "report.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module", params=["validation", "test"])
+def split(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [
+        *((0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (1, 1, 0.2065, 1.0)),
+        *((50, 100, 0.4038, 0.5962), (9000, 10_000, 0.8940, 0.9057)),
+    ],
+)
+def test_wilson_s_interval_has_its_known_values(right: int, count: int, low: float, high: float) -> None:
+    assert wilson_interval(right / count, count) == pytest.approx((low, high), abs=PUBLISHED)
+
+
+def test_the_accuracy_is_that_of_the_best_checkpoint(
+    evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
+) -> None:
+    logits, labels = predictions(evaluated, tiny_data, split)
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    low, high = report[split]["accuracy_interval_95"]
+    assert report[split]["images"] == len(labels)
+    assert report[split]["accuracy"] == pytest.approx(accuracy)
+    assert low <= accuracy <= high
+    assert 0 < high - low < 0.25
+
+
+def test_the_likelihood_is_given_before_and_after_the_temperature(
+    evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
+) -> None:
+    logits, labels = predictions(evaluated, tiny_data, split)
+    before, after = F.cross_entropy(logits, labels).item(), F.cross_entropy(logits / report["temperature"], labels)
+    assert report[split]["nll"] == pytest.approx({"before": before, "after": after.item()}, rel=1e-3)
+
+
+def test_the_temperature_is_the_best_one_on_validation(
+    evaluated: Path, tiny_data: Path, report: dict[str, Any]
+) -> None:
+    logits, labels = predictions(evaluated, tiny_data, "validation")
+    near = {share * report["temperature"] for share in (0.9, 1.0, 1.1)}
+    allowed = {temperature for temperature in near if 0.049 < temperature < 20.1}  # few epochs may ask for less
+    best = min(allowed, key=lambda temperature: F.cross_entropy(logits / temperature, labels).item())
+    assert best == report["temperature"]
+    assert report["validation"]["nll"]["after"] <= report["validation"]["nll"]["before"]
+
+
+def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(
+    evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
+) -> None:
+    logits, labels = predictions(evaluated, tiny_data, split)
+    for key, temperature in (("before", 1.0), ("after", report["temperature"])):
+        confidence, answers = torch.softmax(logits / temperature, 1).max(1)
+        right = (answers == labels).double()
+        bins = (confidence * 15).long().clamp(max=14)
+        distances = [abs((confidence - right)[bins == each].sum().item()) for each in range(15)]
+        assert report[split]["ece"][key] == pytest.approx(sum(distances) / len(labels), abs=1e-3)
+
+
+def test_rows_of_the_confusion_matrix_are_labels(
+    evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
+) -> None:
+    logits, labels = predictions(evaluated, tiny_data, split)
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (labels.numpy(), logits.argmax(1).numpy()), 1)
+    assert report[split]["confusion"] == counts.tolist()
+    assert set(counts.sum(1)) == {TEST_IMAGES}  # 8 of each class, in both splits
+
+
+def test_each_class_has_its_recall_and_its_precision(report: dict[str, Any], split: str) -> None:
+    counts = np.array(report[split]["confusion"])
+    assert list(report[split]["classes"]) == list(LABELS)
+    for index, figures in enumerate(report[split]["classes"].values()):
+        low, high = figures["recall_interval_95"]
+        assert figures["images"] == TEST_IMAGES
+        assert figures["recall"] == pytest.approx(counts[index, index] / TEST_IMAGES)
+        assert figures["precision"] == pytest.approx(counts[index, index] / max(counts[:, index].sum(), 1))
+        assert low - 1e-9 <= figures["recall"] <= high + 1e-9
+
+
+def test_the_report_says_what_was_measured(report: dict[str, Any]) -> None:
+    assert report["data"] == "tiny"
+    assert report["recipe"]["model"] == "cifarnet"
+    assert report["epoch"] in (1, 2)
+
+
+def test_the_page_is_whole_and_fetches_nothing(evaluated: Path) -> None:
+    page = Page((evaluated / "report.html").read_text())
+    assert page.open == []
+    assert page.count("svg") == 5  # loss, accuracy, learning rate, reliability, confusion
+    assert page.count("table") == 3  # splits, classes, recipe
+    assert page.count("script") == page.count("link") == page.count("iframe") == 0
+    assert all(source.startswith(("#", "data:image/")) for source in page.sources)
+
+
+def test_the_page_shows_the_wrong_pictures(evaluated: Path, report: dict[str, Any]) -> None:
+    page = Page((evaluated / "report.html").read_text())
+    wrong = TEST_IMAGES * len(LABELS) - int(np.trace(report["test"]["confusion"]))
+    pictures = [source for source in page.sources if source.startswith("data:image/png;base64,")]
+    assert page.count("figure") == page.count("figcaption") == min(wrong, 24) > 0
+    assert len(pictures) >= page.count("figure")
+
+
+def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:
+    before, after = named(contents(beginner)), named(contents(evaluated))
+    assert set(after) - set(before) == {"report.json", "report.html"}
+    assert all(after[name] == before[name] for name in before)
+
+
+def test_other_data_are_refused(beginner: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(beginner, tmp_path / "run")
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    Image.new("RGB", (32, 32)).save(data / "train" / "cat" / "007.png")
+    line = refusal(folder, "--data", data)
+    assert str(folder) in line
+    assert "other images (tiny)" in line
+
+
+def test_a_run_without_a_best_epoch_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    assert str(tmp_path / "best.pt") in refusal(tmp_path, "--data", tiny_data)
+
+
+def refusal(folder: Path, *options: str | Path) -> str:
+    before = contents(folder)
+    done = command("training.evaluate", folder, *options, check=False)
+    assert done.returncode == 2, done.stderr
+    assert contents(folder) == before
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def named(files: dict[Path, bytes]) -> dict[str, bytes]:
+    return {path.name: content for path, content in files.items()}
+
+
+def predictions(folder: Path, data: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Logits float64 and labels of a split, computed here."""
+    checkpoint = load_checkpoint(folder / "best.pt")
+    images = load_images(data, "test")
+    if split == "validation":
+        images = load_images(data, "train").subset(checkpoint.validation.numpy())
+    with torch.inference_mode():
+        logits, _ = checkpoint.classifier()(torch.from_numpy(images.images))
+    return logits.double(), torch.from_numpy(images.labels)
+
+
+class Page(HTMLParser):
+    """A page's elements, those left open, and all that its attributes and styles refer to."""
+
+    VOID = ("meta", "img", "br", "hr", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def count(self, tag: str) -> int:
+        return self.elements.count(tag)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+        self.sources += [part for _, value in attrs for part in urls(value or "")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        assert "@import" not in data
+        self.sources += urls(data)
+
+
+def urls(style: str) -> list[str]:
+    return [part.split(")")[0].strip("'\" ") for part in style.split("url(")[1:]]

@@ -1,0 +1,133 @@
+"""Evaluate a run: python -m training.evaluate runs/NAME [--data DIR]: report.json and report.html in its folder."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cifar_models.atomic import replacing
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.dataset import load_images
+from cifar_models.errors import InputError, run_command
+from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
+from training.evaluation import Evaluation, evaluate
+from training.page import page, picture, section, table
+from training.run import EpochMetrics
+from training.world import local_device
+
+_WRONG_SHOWN = 24
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Measure a run's best epoch on its validation split and on the test images, and write a report.",
+    )
+    parser.add_argument("run", type=Path, help="folder of the run, such as runs/cifarnet")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
+    options = parser.parse_args()
+    checkpoint = load_checkpoint(options.run / "best.pt")
+    training, test = load_images(options.data, "train"), load_images(options.data, "test")
+    if training.fingerprint() != checkpoint.data_fingerprint:
+        raise InputError(
+            f"{options.run} was trained on other images ({checkpoint.data_name}) than {options.data} holds."
+        )
+    validation = training.subset(checkpoint.validation.numpy())
+    temperature, evaluations = evaluate(checkpoint, validation, test, local_device())
+    report: dict[str, Any] = {
+        "checkpoint": str(options.run / "best.pt"),
+        "epoch": checkpoint.epoch,
+        "data": checkpoint.data_name,
+        "chosen_by": "validation accuracy; the test images chose nothing",
+        "temperature": temperature,
+        "recipe": checkpoint.recipe,
+        **{evaluation.split: evaluation.report() for evaluation in evaluations},
+    }
+    write_text(options.run / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(options.run / "report.html", render(checkpoint, report, evaluations))
+    for evaluation in evaluations:
+        print(summary(report[evaluation.split], checkpoint.data_name))
+    print(f"\nThe whole report: {options.run / 'report.html'}")
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
+def summary(part: dict[str, Any], data_name: str) -> str:
+    low, high = part["accuracy_interval_95"]
+    nll, ece = part["nll"], part["ece"]
+    return (
+        f"{part['split']:10} accuracy {part['accuracy']:.2%} ({low:.2%} to {high:.2%})   "
+        f"NLL {nll['before']:.4f} -> {nll['after']:.4f}   ECE {ece['before']:.2%} -> {ece['after']:.2%}   "
+        f"{part['images']} images of {data_name}"
+    )
+
+
+def render(checkpoint: Checkpoint, report: dict[str, Any], evaluations: list[Evaluation]) -> str:
+    history = [EpochMetrics(**metrics) for metrics in checkpoint.history]
+    test = evaluations[-1]
+    return page(
+        f"{checkpoint.architecture} on {checkpoint.data_name}",
+        f"<p>Epoch {checkpoint.epoch}, chosen by validation accuracy: the test images chose nothing. "
+        f"Probabilities at temperature {report['temperature']:.3f}, fitted on validation; one view of each image.</p>",
+        section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after the temperature."),
+        section("Training", curves(history, loss=True), curves(history, loss=False), learning_rate_curve(history)),
+        section(
+            "Confidence", reliability_diagram(test.reliability), note="Test images. On the dashed line it is honest."
+        ),
+        section("Labels", class_table(report["test"]), confusion_chart(test.confusion, test.images.classes)),
+        section("Most confidently wrong", *wrong_pictures(test), note="Test images whose wrong answer is surest."),
+        section("Recipe", table(["field", "value"], [[name, str(value)] for name, value in checkpoint.recipe.items()])),
+    )
+
+
+def figures(report: dict[str, Any]) -> str:
+    rows = []
+    for part in (report["validation"], report["test"]):
+        low, high = part["accuracy_interval_95"]
+        nll, ece = part["nll"], part["ece"]
+        rows.append(
+            [
+                part["split"],
+                str(part["images"]),
+                f"{part['accuracy']:.2%}",
+                f"{low:.2%} to {high:.2%}",
+                f"{nll['before']:.4f} → {nll['after']:.4f}",
+                f"{ece['before']:.2%} → {ece['after']:.2%}",
+            ]
+        )
+    return table(["split", "images", "accuracy", "interval", "NLL", "ECE"], rows)
+
+
+def class_table(part: dict[str, Any]) -> str:
+    rows = []
+    for name, figures in part["classes"].items():
+        low, high = figures["recall_interval_95"]
+        rows.append(
+            [
+                name,
+                f"{figures['recall']:.1%}",
+                f"{low:.1%} to {high:.1%}",
+                f"{figures['precision']:.1%}",
+                str(figures["images"]),
+            ]
+        )
+    return table(["label", "right", "interval", "precision", "images"], rows)
+
+
+def wrong_pictures(test: Evaluation) -> list[str]:
+    classes, labels = test.images.classes, test.images.labels
+    return [
+        picture(
+            test.images.images[index],
+            f"{classes[labels[index]]}, called {classes[test.probabilities[index].argmax()]} "
+            f"at {test.probabilities[index].max():.1%}",
+        )
+        for index in test.most_confidently_wrong(_WRONG_SHOWN)
+    ]
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,104 @@
+"""What a trained checkpoint gets right and wrong, in numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cifar_models.checkpoint import Checkpoint
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from cifar_models.metrics import (
+    Floats,
+    Reliability,
+    accuracy,
+    confusion_matrix,
+    negative_log_likelihood,
+    reliability,
+    wilson_interval,
+)
+from cifar_models.temperature import fit_temperature, softmax
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Of one set of images, one view each. Probabilities [n, classes] are those at the temperature."""
+
+    split: str
+    images: ImageSet
+    raw: Floats  # probabilities at temperature 1
+    probabilities: Floats
+
+    @property
+    def accuracy(self) -> float:
+        return accuracy(self.probabilities, self.images.labels)
+
+    @property
+    def reliability(self) -> Reliability:
+        return reliability(self.probabilities, self.images.labels)
+
+    @property
+    def confusion(self) -> Any:
+        return confusion_matrix(self.probabilities, self.images.labels)
+
+    def report(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        labels = self.images.labels
+        counts = self.confusion
+        return {
+            "split": self.split,
+            "images": len(self.images),
+            "accuracy": self.accuracy,
+            "accuracy_interval_95": wilson_interval(self.accuracy, len(labels)),
+            "nll": {"before": negative_log_likelihood(self.raw, labels), "after": self.nll},
+            "ece": {"before": reliability(self.raw, labels).error, "after": self.reliability.error},
+            "classes": {name: class_report(counts, index) for index, name in enumerate(self.images.classes)},
+            "confusion": counts.tolist(),
+        }
+
+    @property
+    def nll(self) -> float:
+        return negative_log_likelihood(self.probabilities, self.images.labels)
+
+    def most_confidently_wrong(self, count: int) -> list[int]:
+        """Indices of the images whose wrong answer is surest, the surest first."""
+        confidence = self.probabilities.max(1) * (self.probabilities.argmax(1) != self.images.labels)
+        return [int(index) for index in np.argsort(-confidence)[:count] if confidence[index] > 0]
+
+
+def class_report(confusion: Any, index: int) -> dict[str, Any]:
+    right, images, answers = confusion[index, index], confusion[index].sum(), confusion[:, index].sum()
+    recall = float(right / max(images, 1))
+    return {
+        "images": int(images),
+        "recall": recall,
+        "recall_interval_95": wilson_interval(recall, max(int(images), 1)),
+        "precision": float(right / max(answers, 1)),
+    }
+
+
+def evaluate(
+    checkpoint: Checkpoint, validation: ImageSet, test: ImageSet, device: torch.device
+) -> tuple[float, list[Evaluation]]:
+    """The temperature that `validation` asks for, and the evaluations of both sets at it."""
+    model = checkpoint.classifier().to(device)
+    logits = {"validation": predict(model, validation, device), "test": predict(model, test, device)}
+    temperature = fit_temperature(logits["validation"], validation.labels)
+    sets = {"validation": validation, "test": test}
+    evaluations = [
+        Evaluation(
+            split=split, images=images, raw=softmax(logits[split]), probabilities=softmax(logits[split] / temperature)
+        )
+        for split, images in sets.items()
+    ]
+    return temperature, evaluations
+
+
+@torch.inference_mode()
+def predict(model: Classifier, data: ImageSet, device: torch.device) -> Floats:
+    """Logits float32 [n, classes]."""
+    parts = torch.split(torch.from_numpy(data.images), _BATCH)
+    return torch.cat([model.logits(part.to(device)).cpu() for part in parts]).numpy()

@@ -1,0 +1,65 @@
+"""Look before training: python -m training.inspect [--data DIR] [--model NAME]: labels, sample pictures, layers."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torchinfo import summary
+
+from cifar_models.atomic import replacing
+from cifar_models.dataset import ImageSet, load_images
+from cifar_models.errors import run_command
+from cifar_models.registry import DEFAULT, create_model, find_model
+
+_COLUMNS, _ROWS = 8, 4
+_SCALE, _CAPTION = 3, 14  # times the pixels, and pixels of text under a picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.inspect",
+        description="Show how many images each label has, a grid of samples with their names, and a network's layers.",
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--model", default=DEFAULT, help=f"network to summarise (default: {DEFAULT})")
+    parser.add_argument("--samples", type=Path, default=Path("runs/samples.png"), help="default: runs/samples.png")
+    options = parser.parse_args()
+    architecture = find_model(options.model)
+    data = load_images(options.data, "train")
+    print(distribution(data))
+    with replacing(options.samples) as partial:
+        sample_grid(data).save(partial, "PNG")
+    print(f"\n{_ROWS * _COLUMNS} of them: {options.samples}\n")
+    network = create_model(options.model, num_classes=len(data.classes))
+    shape = (1, architecture.channels, architecture.size, architecture.size)
+    print(summary(network, shape, col_names=("output_size", "num_params", "mult_adds"), depth=4, verbose=0))
+
+
+def distribution(data: ImageSet) -> str:
+    """Images of each label, as lines."""
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    widest = max(map(len, data.classes))
+    lines = [
+        f"{name:{widest}} {count:6d}  {'#' * round(40 * count / counts.max())}"
+        for name, count in zip(data.classes, counts, strict=True)
+    ]
+    return "\n".join([*lines, f"{'all':{widest}} {len(data):6d}"])
+
+
+def sample_grid(data: ImageSet) -> Image.Image:
+    """Some images, enlarged, each with the name of its label under it."""
+    side = data.images.shape[1] * _SCALE
+    grid = Image.new("RGB", (_COLUMNS * (side + 4), _ROWS * (side + _CAPTION + 4)), "white")
+    draw = ImageDraw.Draw(grid)
+    chosen = np.random.default_rng(0).permutation(len(data))[: _COLUMNS * _ROWS]
+    for place, index in enumerate(chosen):
+        x, y = place % _COLUMNS * (side + 4) + 2, place // _COLUMNS * (side + _CAPTION + 4) + 2
+        picture = Image.fromarray(data.images[index]).resize((side, side), Image.Resampling.NEAREST)
+        grid.paste(picture, (x, y))
+        draw.text((x, y + side), data.classes[data.labels[index]], fill="black")
+    return grid
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,51 @@
+"""The model as a recipe trains it: initialised from the data, averaged, compiled or shared among processes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cifar_models.cifar10 import MEAN, STD
+from cifar_models.cifarnet import CifarNet
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from training.recipe import Recipe
+from training.world import World
+
+NORMALISATION = {"cifar10": (MEAN, STD), "half": ((0.5,) * 3, (0.5,) * 3), "none": ((0.0,) * 3, (1.0,) * 3)}
+
+_WHITENING_IMAGES = 5000
+
+
+def build_model(recipe: Recipe, training: ImageSet, device: torch.device) -> Classifier:
+    mean, std = NORMALISATION[recipe.normalisation]
+    model = Classifier(recipe.model, num_classes=len(training.classes), mean=mean, std=std)
+    if isinstance(model.network, CifarNet):
+        model.network.whiten(model.preprocess(torch.from_numpy(training.images[:_WHITENING_IMAGES])))
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def wrap(network: nn.Module, recipe: Recipe, world: World) -> Callable[[Tensor], Tensor]:
+    """The network as the training step calls it: shared among processes, compiled if the recipe says so."""
+    shared = DistributedDataParallel(network) if world.size > 1 else network
+    return torch.compile(shared) if recipe.compile else shared
+
+
+def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    if not recipe.ema:
+        return None
+    ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
+
+
+def compute_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies in it (a CPU without would be many times slower), else float32."""
+    if recipe.precision != "auto":
+        return torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,28 @@
+"""A recipe's fields as command-line options, with the fields' own types, choices and texts."""
+
+import argparse
+import typing
+from dataclasses import fields, replace
+
+from training.recipe import Recipe
+
+
+def add_recipe_options(group: argparse._ArgumentGroup) -> None:
+    for name, annotation in typing.get_type_hints(Recipe, include_extras=True).items():
+        kind, text = typing.get_args(annotation)
+        flag = "--" + name.replace("_", "-")
+        choices = typing.get_args(kind) or None
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            group.add_argument(flag, type=str if choices else kind, choices=choices, metavar=metavar(kind), help=text)
+
+
+def metavar(kind: typing.Any) -> str:
+    return "|".join(typing.get_args(kind)) or {str: "NAME", int: "N", float: "X"}[kind]
+
+
+def override(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe with the fields that were given. Raises InputError for an impossible value."""
+    given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})

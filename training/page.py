@@ -1,0 +1,55 @@
+"""An HTML page in one file: text, tables, charts and pixels, light and dark, with nothing to fetch."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from PIL import Image
+
+from cifar_models.picture import Pixels
+
+_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+section { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: start; }
+svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .75rem; text-align: right; border-bottom: 1px solid #8886; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+figure { margin: 0; width: 6rem; font-size: .8rem; line-height: 1.3; }
+figure img { width: 6rem; height: 6rem; image-rendering: pixelated; border-radius: .25rem; }
+p.note { color: #888; margin: .25rem 0; }
+"""
+
+
+def page(title: str, *parts: str) -> str:
+    """A whole document."""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n'
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</html>\n"
+    )
+
+
+def section(title: str, *parts: str, note: str = "") -> str:
+    hint = f'<p class="note">{escape(note)}</p>\n' if note else ""
+    return f"<h2>{escape(title)}</h2>\n{hint}<section>\n" + "\n".join(parts) + "\n</section>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+
+
+def picture(pixels: Pixels, caption: str) -> str:
+    """An image uint8 [32, 32, 3] with its caption."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,55 @@
+"""The processes that train together, as torchrun starts them; one alone is a world of its own."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """This process among the others."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that validates, saves and prints."""
+        return self.rank == 0
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of all processes' tensors, element by element."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def leave(self) -> None:
+        if self.size > 1:
+            dist.destroy_process_group()
+
+
+def join_world(device: torch.device) -> World:
+    """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return World()
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def local_device() -> torch.device:
+    """This process's CUDA device, one for each process of a machine, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
