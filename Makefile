@@ -44,8 +44,8 @@ $(VENV)/.serve: requirements/serve.txt requirements/gpu.txt | $(BIN)/python
 	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@
 
-$(VENV)/.full: requirements/full.txt requirements/gpu.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --requirement requirements/full.txt
+$(VENV)/.full: requirements/full.txt requirements/tune.txt requirements/gpu.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements/full.txt --requirement requirements/tune.txt
 	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@ $(VENV)/.serve
 
@@ -54,13 +54,14 @@ $(BIN)/python:
 		{ echo "Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, gpu.txt full.txt's.
+# Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, gpu.txt and tune.txt full.txt's.
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
 lock: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) requirements/serve.in --output-file requirements/serve.txt
 	$(COMPILE) --constraints requirements/serve.txt requirements/full.in --output-file requirements/full.txt
 	$(COMPILE) requirements/gpu.in --output-file requirements/gpu.txt
+	$(COMPILE) requirements/tune.in --output-file requirements/tune.txt
 
 clean:
 	rm -rf $(VENV)

@@ -1,6 +1,7 @@
 """Search a recipe's numbers: python -m training.tune [RECIPE] [--trials N]; a stopped study goes on by itself."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ from training.world import World, local_device
 try:
     import optuna
 except ModuleNotFoundError:
-    optuna = None  # type: ignore[assignment]  # an extra
+    sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
+    sys.exit(2)
 
 
 def main() -> None:
     options = parse_options()
-    if optuna is None:
-        raise InputError("Tuning needs Optuna: pip install -r requirements/tune.txt.")
     data = load_images(options.data, "train")
     recipe = replace(RECIPES[options.recipe], epochs=options.epochs)
     options.out.mkdir(parents=True, exist_ok=True)
