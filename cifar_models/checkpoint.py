@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cifar_models.atomic import replacing
 from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
 
 _FORMAT = 1
@@ -51,6 +52,16 @@ class Checkpoint:
         model = Classifier(self.architecture, num_classes=len(self.labels), mean=self.mean, std=self.std)
         model.load_state_dict(self.weights)
         return model.eval()
+
+    def load_training_images(self, data: Path) -> ImageSet:
+        """The images that the run began with, held-out ones included. Raises InputError when `data` has others."""
+        images = load_images(data, "train")
+        if images.fingerprint() != self.data_fingerprint:
+            raise InputError(
+                f"The checkpoint was trained on other images ({self.data_name}) than those in {data}; "
+                "name their folder with --data."
+            )
+        return images
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

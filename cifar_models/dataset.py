@@ -15,6 +15,7 @@ from cifar_models.errors import InputError
 from cifar_models.picture import Pixels, to_pixels
 
 Split = Literal["train", "test"]
+Indices = npt.NDArray[np.int64]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _OFFICIAL_FOLDER = "cifar-10-batches-py"
@@ -26,13 +27,13 @@ class ImageSet:
     """Images uint8 [n, 32, 32, 3] RGB and their labels int64 [n], indices into `classes`."""
 
     images: Pixels
-    labels: npt.NDArray[np.int64]
+    labels: Indices
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, indices: npt.NDArray[np.int64]) -> "ImageSet":
+    def subset(self, indices: Indices) -> "ImageSet":
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
     def fingerprint(self) -> str:
@@ -104,9 +105,7 @@ def _load_official(root: Path, split: Split) -> ImageSet:
     return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)
 
 
-def split_validation(
-    labels: npt.NDArray[np.int64], share: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def split_validation(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
     """Cut `share` of each class off for validation: sorted indices (training, validation), the same for a seed.
 
     Raises InputError when a class would be left without images on one side.

@@ -33,9 +33,7 @@ class Source:
 def load_source(checkpoint: Path, data: Path) -> Source:
     """Read both. Raises InputError when they cannot be read or the data are not those of the run."""
     loaded = load_checkpoint(checkpoint)
-    training = load_images(data, "train")
-    if training.fingerprint() != loaded.data_fingerprint:
-        raise InputError(f"{checkpoint} was trained on other images ({loaded.data_name}) than those in {data}.")
+    training = loaded.load_training_images(data)
     test = load_images(data, "test")
     if test.classes != training.classes:
         raise InputError(f"{data} has other classes in test ({', '.join(test.classes)}) than in train.")

@@ -55,6 +55,20 @@ def test_a_run_that_lost_a_process_ends_as_if_it_had_not(
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
 
 
+def test_a_signal_to_one_process_stops_all_inside_the_epoch(alone: Path, tiny_data: Path, tmp_path: Path) -> None:
+    line = (*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", tmp_path / "run")
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as launcher:
+        assert any(output.startswith("epoch   1 ") for output in launcher.stdout or ())
+        os.kill(worker_of(launcher.pid, 1), signal.SIGTERM)
+        _, errors = launcher.communicate(timeout=60)
+    assert errors.count("Stopped, and saved at step") == 1
+    assert load_checkpoint(tmp_path / "run" / "last.pt").training_state["step"] == 50
+    command(*line, "--resume")
+    assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
+
+
 def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_data: Path, tmp_path: Path) -> None:
     done = command(*TORCHRUN, *RECIPE, "3", "--data", tiny_data, "--out", tmp_path / "run", check=False)
     assert done.returncode != 0

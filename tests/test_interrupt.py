@@ -136,6 +136,15 @@ def test_a_disk_that_is_full_from_the_start_gets_no_part_of_a_checkpoint(tiny_da
     assert [path.name for path in contents(tmp_path / "run")] == ["metrics.jsonl"]
 
 
+def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Path) -> None:
+    line = ("training.fit", "seed002-alexnet", "--device", "cpu", "--batch-size", "320", "--validation", "0.2")
+    done = limited("-d 2000000", *line, "--data", tiny_data, "--out", tmp_path / "run")
+    (error,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert error == "error: cpu has no memory for batches of 320; try --batch-size 160, with half the learning rate."
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
 def start(*arguments: str | Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
@@ -152,10 +161,16 @@ def wait_for_an_epoch(process: "subprocess.Popen[str]") -> None:
 
 def on_a_full_disk(blocks: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command where no file can grow beyond so many blocks of 512 bytes."""
+    return limited(f"-f {blocks}", *arguments)
+
+
+def limited(limit: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command under a limit of the shell's ulimit."""
     return subprocess.run(
-        ["sh", "-c", f'ulimit -f {blocks} && exec "$@"', "sh", sys.executable, "-m", *map(str, arguments)],
+        ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        # Each thread takes memory of its own, so their number is fixed.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
         timeout=300,

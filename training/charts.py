@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -46,13 +46,13 @@ def chart(width: float, height: float) -> Iterator[tuple[Axes, list[str]]]:
     svg.append(text[text.index("<svg") :].replace(_INK, "currentColor"))
 
 
-def curves(history: Sequence[EpochMetrics], *, loss: bool) -> str:
-    """Loss or accuracy of training and validation, epoch by epoch."""
-    what = "loss" if loss else "accuracy"
+def curves(history: Sequence[EpochMetrics], what: Literal["loss", "accuracy"], *, chosen: int) -> str:
+    """Loss or accuracy of training and validation, epoch by epoch, with the epoch that was chosen."""
     epochs = [metrics.epoch for metrics in history]
     with chart(5.5, 3) as (axes, svg):
         for split, colour in (("train", BLUE), ("validation", ORANGE)):
             axes.plot(epochs, [getattr(metrics, f"{split}_{what}") for metrics in history], color=colour, label=split)
+        axes.axvline(chosen, color=GREY, linewidth=0.8)
         axes.set(xlabel="epoch", ylabel=what)
         axes.legend()
     return svg[0]

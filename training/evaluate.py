@@ -8,11 +8,11 @@ from typing import Any
 from cifar_models.atomic import replacing
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import load_images
-from cifar_models.errors import InputError, run_command
+from cifar_models.errors import run_command
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
 from training.page import page, picture, section, table
-from training.run import EpochMetrics
+from training.run import EpochMetrics, read_metrics
 from training.world import local_device
 
 _WRONG_SHOWN = 24
@@ -27,11 +27,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.run / "best.pt")
-    training, test = load_images(options.data, "train"), load_images(options.data, "test")
-    if training.fingerprint() != checkpoint.data_fingerprint:
-        raise InputError(
-            f"{options.run} was trained on other images ({checkpoint.data_name}) than {options.data} holds."
-        )
+    training, test = checkpoint.load_training_images(options.data), load_images(options.data, "test")
     validation = training.subset(checkpoint.validation.numpy())
     temperature, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
@@ -44,7 +40,7 @@ def main() -> None:
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
     write_text(options.run / "report.json", json.dumps(report, indent=2) + "\n")
-    write_text(options.run / "report.html", render(checkpoint, report, evaluations))
+    write_text(options.run / "report.html", render(checkpoint, read_metrics(options.run), report, evaluations))
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
     print(f"\nThe whole report: {options.run / 'report.html'}")
@@ -65,15 +61,21 @@ def summary(part: dict[str, Any], data_name: str) -> str:
     )
 
 
-def render(checkpoint: Checkpoint, report: dict[str, Any], evaluations: list[Evaluation]) -> str:
-    history = [EpochMetrics(**metrics) for metrics in checkpoint.history]
+def render(
+    checkpoint: Checkpoint, history: list[EpochMetrics], report: dict[str, Any], evaluations: list[Evaluation]
+) -> str:
     test = evaluations[-1]
     return page(
         f"{checkpoint.architecture} on {checkpoint.data_name}",
         f"<p>Epoch {checkpoint.epoch}, chosen by validation accuracy: the test images chose nothing. "
         f"Probabilities at temperature {report['temperature']:.3f}, fitted on validation; one view of each image.</p>",
         section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after the temperature."),
-        section("Training", curves(history, loss=True), curves(history, loss=False), learning_rate_curve(history)),
+        section(
+            "Training",
+            *(curves(history, what, chosen=checkpoint.epoch) for what in ("loss", "accuracy")),
+            learning_rate_curve(history),
+            note=f"Every epoch of the run; the grey line is epoch {checkpoint.epoch}, which was chosen.",
+        ),
         section(
             "Confidence", reliability_diagram(test.reliability), note="Test images. On the dashed line it is honest."
         ),

@@ -66,8 +66,9 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
     try:
         fit(trainer, run, stop, board)
     except Stopped:
-        where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
-        print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
+        if trainer.world.is_first:
+            where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
+            print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
         return stop.exit_code
     finally:
         board.close()

@@ -15,7 +15,7 @@ from training.stop import StopRequest
 from training.tensorboard import Board
 from training.trainer import Trainer
 
-_LOOK_EVERY = 50  # steps between two looks at the loss; each makes the device wait
+_LOOK_EVERY = 50  # steps between two looks at the loss, or at what other processes were asked: the device waits
 
 
 class Stopped(Exception):
@@ -36,7 +36,8 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest, board: Board) -> None:
                 board.write_epoch(metrics, losses, correct, trainer)
                 print(metrics, flush=True)
         trainer.validation_losses.append(metrics.validation_loss)
-        if trainer.world.share(bool(stop)) and trainer.epoch < run.recipe.epochs:
+        # Asked after the last epoch too: no process leaves while the first one still writes.
+        if trainer.world.any(bool(stop)) and trainer.epoch < run.recipe.epochs:
             raise Stopped
 
 
@@ -46,9 +47,10 @@ def fit_epoch(trainer: Trainer, run: Run, stop: StopRequest) -> tuple[EpochMetri
     epoch = trainer.epoch
     rate = run.recipe.lr * trainer.lr_factor(epoch, 0)
     for _ in shown(trainer, run):
-        # Several processes stop together, after the epoch: alone, each would stop at a step of its own.
-        if stop and trainer.world.size == 1 and trainer.step < trainer.steps_per_epoch:
-            run.save_step(trainer)
+        if trainer.step < trainer.steps_per_epoch and asked_to_stop(trainer, stop):
+            trainer.agree()
+            if trainer.world.is_first:
+                run.save_step(trainer)
             raise Stopped
     losses, correct = trainer.end_epoch()
     check_finite(trainer, epoch, losses)
@@ -64,6 +66,13 @@ def fit_epoch(trainer: Trainer, run: Run, stop: StopRequest) -> tuple[EpochMetri
         seconds=time.monotonic() - started,
     )
     return metrics, losses, correct
+
+
+def asked_to_stop(trainer: Trainer, stop: StopRequest) -> bool:
+    """Whether to stop at this step. Several processes must do so at the same one, so they ask each other."""
+    if trainer.world.size == 1:
+        return bool(stop)
+    return trainer.step % _LOOK_EVERY == 0 and trainer.world.any(bool(stop))
 
 
 def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
@@ -100,12 +109,19 @@ def check_finite(trainer: Trainer, epoch: int, losses: Tensor, *, first_step: in
     )
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA and Python have errors of their own for it; torch's allocator on the CPU raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 @contextmanager
 def explaining(trainer: Trainer, run: Run) -> Iterator[None]:
     """Turn what a machine lacks into a line that says what to do."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         batch_size = trainer.recipe.batch_size
         raise InputError(
             f"{trainer.device} has no memory for batches of {batch_size}; "

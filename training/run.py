@@ -13,7 +13,7 @@ import torch
 
 from cifar_models.atomic import replacing
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.dataset import ImageSet, split_validation
+from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
 from training.model import NORMALISATION
 from training.recipe import Recipe
@@ -49,11 +49,14 @@ class Run:
     data: ImageSet  # the whole training set
     data_name: str
     history: list[EpochMetrics] = field(default_factory=list)
+    training: Indices = field(init=False)  # of `data`
+    validation: Indices = field(init=False)
     data_fingerprint: str = field(init=False)
     # Asked once: the code that runs is that of the start, whatever happens to the files later.
     source_revision: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.training, self.validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
         self.data_fingerprint = self.data.fingerprint()
         self.source_revision = source_revision()
 
@@ -71,8 +74,7 @@ class Run:
 
     def split(self) -> tuple[ImageSet, ImageSet]:
         """Training and validation images; the same cut for the same data, share and seed."""
-        training, validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
-        return self.data.subset(training), self.data.subset(validation)
+        return self.data.subset(self.training), self.data.subset(self.validation)
 
     def save_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
         """Record an epoch: metrics.jsonl, best.pt if no earlier epoch was as good on validation, and last.pt."""
@@ -98,7 +100,6 @@ class Run:
         self.checkpoint(trainer).save(self.last)
 
     def checkpoint(self, trainer: Trainer) -> Checkpoint:
-        _, validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
         mean, std = NORMALISATION[self.recipe.normalisation]
         return Checkpoint(
             architecture=self.recipe.model,
@@ -110,7 +111,7 @@ class Run:
             recipe=asdict(self.recipe),
             data_name=self.data_name,
             data_fingerprint=self.data_fingerprint,
-            validation=torch.from_numpy(validation),
+            validation=torch.from_numpy(self.validation),
             source_revision=self.source_revision,
             training_state=trainer.state(),
         )
@@ -127,6 +128,15 @@ class Run:
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
         trainer.restore(saved.training_state, self.validation_losses)
+
+
+def read_metrics(folder: Path) -> list[EpochMetrics]:
+    """Every epoch that metrics.jsonl of a run has. Raises InputError when it cannot be read."""
+    path = folder / "metrics.jsonl"
+    try:
+        return [EpochMetrics(**json.loads(line)) for line in path.read_text().splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); the run wrote it beside its checkpoints.") from error
 
 
 @contextmanager

@@ -88,9 +88,15 @@ class Trainer:
             self.step += 1
             yield self.losses[-1]
 
+    def agree(self) -> None:
+        """Put the means over all processes in the place of this one's losses and shares."""
+        means = self.world.mean(torch.stack([torch.stack(self.losses), torch.stack(self.correct)]))
+        self.losses, self.correct = list(means[0]), list(means[1])
+
     def end_epoch(self) -> tuple[Tensor, Tensor]:
         """End the epoch: each step's loss and share of right labels over all processes, float32 [steps] on the CPU."""
-        losses, correct = self.world.mean(torch.stack([torch.stack(self.losses), torch.stack(self.correct)])).cpu()
+        self.agree()
+        losses, correct = torch.stack(self.losses).cpu(), torch.stack(self.correct).cpu()
         self.epoch, self.step, self.losses, self.correct = self.epoch + 1, 0, [], []
         return losses, correct
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -14,6 +16,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    device: torch.device = _CPU  # where this process computes
 
     @property
     def is_first(self) -> bool:
@@ -27,6 +30,10 @@ class World:
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true in one of the processes at least."""
+        return bool(self.mean(torch.tensor([float(value)], device=self.device)).item() > 0)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean of all processes' tensors, element by element."""
@@ -45,7 +52,7 @@ def join_world(device: torch.device) -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size())
+    return World(dist.get_rank(), dist.get_world_size(), device)
 
 
 def local_device() -> torch.device:
