@@ -56,7 +56,7 @@ def open_bundle(folder: Path) -> Bundle:
     Raises BundleError when the manifest is missing or wrong, or a file is missing or differs.
     """
     bundle = Bundle(folder, read_manifest(folder))
-    for file in (bundle.manifest.golden, *bundle.manifest.artifacts):
+    for file in bundle.manifest.files:
         check_file(bundle.path(file), file)
     return bundle
 

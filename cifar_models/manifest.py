@@ -1,5 +1,6 @@
 """manifest.json: what a bundle promises. It is written by export, and read by whoever serves or checks the bundle."""
 
+from math import isfinite
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 RGB = tuple[float, float, float]
 
 
-_KEYS = ("onnx-fp32", "onnx-int8", "torchscript-fp32")
+_KEYS = ("onnx-fp32", "onnx-int8", "torchscript-fp32", "torch-export-fp32", "safetensors-fp32")
 
 
 class Record(BaseModel):
@@ -32,6 +33,7 @@ class Evaluation(Record):
     """How well an artifact classifies labelled images, one view each."""
 
     data: str  # their name, such as "CIFAR-10, JPEG-75 copy"
+    data_fingerprint: Sha256  # of these images and labels
     split: Split
     images: int
     accuracy: Share
@@ -39,22 +41,37 @@ class Evaluation(Record):
     nll: float  # mean negative log likelihood, nats
 
 
+class Check(Record):
+    """One way to compare, the largest difference that it found, and the largest that the gate lets through."""
+
+    name: str
+    difference: float  # of logits or probabilities, absolute; or a share of the images
+    allowed: float | None = None  # none: it is told, and decides nothing
+
+    @property
+    def passed(self) -> bool:
+        # Not `>`: NaN must fail too.
+        return isfinite(self.difference) if self.allowed is None else self.difference <= self.allowed + 1e-12
+
+
 class Parity(Record):
     """How an artifact agrees with its reference: the same weights in eager PyTorch, float32, on the CPU."""
 
-    images: int
-    max_abs_logit: float  # largest difference
-    max_abs_probability: float
-    top1_agreement: Share  # swaps of labels whose logits are as good as equal do not count
-    accuracy_drop: float  # share of the images that the reference labels right and this does not; negative: gained
+    provider: str  # what computed, as it says itself
+    images: int  # with labels; the checks know more
+    checks: list[Check]
+
+    def find(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
 
 
 class Artifact(File):
     """The network in one format and precision."""
 
-    format: Literal["onnx", "torchscript"]
+    format: Literal["onnx", "torchscript", "torch-export", "safetensors"]
     precision: Literal["fp32", "int8"]
     parity: Parity
+    cuda_parity: list[Parity] = []  # where the export had a CUDA device
     evaluations: list[Evaluation]
 
     @model_validator(mode="after")
@@ -95,7 +112,7 @@ class Origin(Record):
 class Manifest(Record):
     """Everything that a bundle says of itself."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: FileName
     architecture: str
     parameters: int
@@ -108,6 +125,7 @@ class Manifest(Record):
     created: str  # ISO 8601, UTC
     versions: dict[str, str]  # of the packages that made it
     golden: File
+    card: File | None = None  # the model card, for people
     artifacts: Annotated[list[Artifact], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -116,6 +134,11 @@ class Manifest(Record):
             if len(set(values)) < len(values):
                 raise ValueError(f"a {what} is listed twice")
         return self
+
+    @property
+    def files(self) -> list[File]:
+        """All that it names."""
+        return [self.golden, *([self.card] if self.card else []), *self.artifacts]
 
     def find(self, key: str) -> Artifact | None:
         """The artifact of that format and precision, such as "onnx-int8"."""

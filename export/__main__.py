@@ -5,30 +5,65 @@ import re
 from pathlib import Path
 
 from cifar_models.errors import InputError, run_command
+from export.architectures import check_all_architectures
 from export.bundle import export_bundle
+from export.figures import accuracy_table, as_text, parity_table
+from export.formats import FORMATS
 from export.source import load_source
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def main() -> None:
+    options = parse_options()
+    if options.all_architectures:
+        for line in check_all_architectures():
+            print(line, flush=True)
+        return
+    check_options(options)
+    manifest = export_bundle(load_source(options.checkpoint, options.data), options.out, formats=options.formats)
+    print(f"\n{as_text(parity_table(manifest))}\n\n{as_text(accuracy_table(manifest))}\n")
+    print(f"{options.out}: {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB. Next:")
+    print(f"  make serve, with CIFAR_MODEL={options.out.name} if it is not the default")
+
+
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export",
-        description="Turn a checkpoint into a bundle: ONNX, int8 ONNX and TorchScript, each proved equal to it.",
+        description="Turn a checkpoint into a bundle: ONNX, TorchScript and more, each proved equal to it.",
     )
-    parser.add_argument("checkpoint", type=Path, help="such as runs/cifarnet/best.pt")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, such as models/cifarnet")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="such as runs/cifarnet/best.pt")
+    parser.add_argument("--out", type=Path, help="folder of the bundle, such as models/cifarnet")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=list(FORMATS),
+        default=list(FORMATS),
+        metavar="FORMAT",
+        help=f"the files to make (default: all; {', '.join(FORMATS)})",
+    )
+    parser.add_argument(
+        "--all-architectures",
+        action="store_true",
+        help="instead: check that every registered network, with fresh weights, can be exported",
+    )
+    return parser.parse_args()
+
+
+def check_options(options: argparse.Namespace) -> None:
+    if options.checkpoint is None or options.out is None:
+        raise InputError("Name a checkpoint and a folder: python -m export runs/NAME/best.pt --out models/NAME.")
     if not _NAME.fullmatch(options.out.name):
         raise InputError(
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )
     if options.out.exists() and not (options.out / "manifest.json").exists():
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
-    manifest = export_bundle(load_source(options.checkpoint, options.data), options.out)
-    print(f"\n{options.out}: {sum(file.bytes for file in (manifest.golden, *manifest.artifacts)) / 1e6:.1f} MB. Next:")
-    print(f"  make serve, with CIFAR_MODEL={options.out.name} if it is not the default")
+    if options.formats == ["safetensors-fp32"]:
+        raise InputError("--formats safetensors-fp32 alone would be served by nothing; add onnx-fp32.")
+    if "onnx-int8" in options.formats and "onnx-fp32" not in options.formats:
+        raise InputError("--formats onnx-int8 is made of onnx-fp32; name both.")
 
 
 if __name__ == "__main__":

@@ -1,37 +1,47 @@
 """A checkpoint to a bundle: every file is made, compared with the reference, and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import onnxscript
+import safetensors
 import torch
 
 from cifar_models.bundle import MANIFEST, open_bundle, sha256
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
-from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Split
+from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Parity, Split
 from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from export.card import write_card
 from export.description import describe
 from export.folder import replacing_folder
+from export.formats import FORMATS, open_runner
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
 from export.parity import Evidence, ParityError, check_parity, check_rounding
 from export.reference import build_reference, weights_sha256
-from export.runner import FILES, Runner, open_runner, run_in_batches
+from export.runner import Runner, Target
+from export.safetensors_file import export_safetensors
 from export.source import Source
+from export.torch_export_file import export_torch_export
 from export.torchscript_file import export_torchscript
 
+_CARD = "README.md"
 _GOLDEN = "golden.npz"
+_PACKAGES = (torch, onnx, onnxscript, onnxruntime, safetensors)
 
 Report = Callable[[str], object]
 
 
-def export_bundle(source: Source, folder: Path, report: Report = print) -> Manifest:
+def export_bundle(
+    source: Source, folder: Path, *, formats: Sequence[str] = tuple(FORMATS), report: Report = print
+) -> Manifest:
     """Make the bundle `folder`; an older one there is replaced only when every gate has passed.
 
     An int8 file that loses too much is left out, and `report` told why. Raises ParityError when another file disagrees
@@ -40,8 +50,8 @@ def export_bundle(source: Source, folder: Path, report: Report = print) -> Manif
     model = build_reference(source.checkpoint, source.validation)
     rounding = check_rounding(source.checkpoint.classifier(), model, source.validation)
     with replacing_folder(folder) as partial:
-        write_files(model, source, partial, folder.name)
-        exported = check_files(model, source, partial, report)
+        write_files(model, source, partial, folder.name, formats)
+        exported = check_files(model, source, partial, formats, report)
         manifest = Manifest(
             name=folder.name,
             architecture=source.checkpoint.architecture,
@@ -53,16 +63,18 @@ def export_bundle(source: Source, folder: Path, report: Report = print) -> Manif
             rounding=rounding,
             origin=describe_origin(source),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={module.__name__: module.__version__ for module in (torch, onnx, onnxscript, onnxruntime)},
+            versions={module.__name__: module.__version__ for module in _PACKAGES},
             golden=write_golden(exported, partial / _GOLDEN),
             artifacts=[artifact for artifact, _ in exported],
         )
+        write_card(manifest, partial / _CARD)
+        manifest = manifest.model_copy(update={"card": describe_file(partial / _CARD)})
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
         open_bundle(partial)
     return manifest
 
 
-def write_files(model: Classifier, source: Source, folder: Path, name: str) -> None:
+def write_files(model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str]) -> None:
     """Write every format. Each holds the same description of itself."""
     checkpoint = source.checkpoint
     description = describe(
@@ -76,51 +88,72 @@ def write_files(model: Classifier, source: Source, folder: Path, name: str) -> N
         trained_on=checkpoint.data_name,
         source_revision=checkpoint.source_revision,
     )
-    graph = export_onnx(model, folder / FILES["onnx-fp32"], description)
-    export_int8(graph, source.calibration.images, folder / FILES["onnx-int8"], description)
-    export_torchscript(model, folder / FILES["torchscript-fp32"], description)
+    paths = {key: folder / FORMATS[key].file for key in formats}
+    if "onnx-fp32" in paths:
+        graph = export_onnx(model, paths["onnx-fp32"], description)
+        if "onnx-int8" in paths:
+            export_int8(graph, source.calibration.images, paths["onnx-int8"], description)
+    if "torchscript-fp32" in paths:
+        export_torchscript(model, paths["torchscript-fp32"], description)
+    if "torch-export-fp32" in paths:
+        export_torch_export(model, paths["torch-export-fp32"], description)
+    if "safetensors-fp32" in paths:
+        export_safetensors(model, paths["safetensors-fp32"], description)
 
 
-def check_files(model: Classifier, source: Source, folder: Path, report: Report) -> list[tuple[Artifact, Runner]]:
+def check_files(
+    model: Classifier, source: Source, folder: Path, formats: Sequence[str], report: Report
+) -> list[tuple[Artifact, Runner]]:
     evidence = Evidence(model, source.validation)
     exported = []
-    for key, name in FILES.items():
-        run = open_runner(key, folder / name)
+    for key in formats:
+        path = folder / FORMATS[key].file
         try:
-            artifact = check_file(key, run, folder / name, source, evidence)
+            artifact, run = check_file(key, path, source, evidence)
         except ParityError as error:
             if key != "onnx-int8":
                 raise
-            (folder / name).unlink()
-            report(f"No {name}: {error}")
+            path.unlink()
+            report(f"No {path.name}: {error}")
         else:
-            report(summarise(artifact))
+            report(f"{path.name:22} {artifact.bytes / 1e6:5.1f} MB   agrees")
             exported.append((artifact, run))
     return exported
 
 
-def check_file(key: str, run: Runner, path: Path, source: Source, evidence: Evidence) -> Artifact:
+def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tuple[Artifact, Runner]:
     """Compare and measure one file. Raises ParityError."""
-    format_, _, precision = key.partition("-")
-    return Artifact.model_validate(
+    format_, _, precision = key.rpartition("-")
+    parity = check_parity(key, partial(open_runner, key, path), evidence)
+    run = open_runner(key, path)
+    artifact = Artifact.model_validate(
         {
             **describe_file(path).model_dump(),
             "format": format_,
             "precision": precision,
-            "parity": check_parity(key, run, evidence),
+            "parity": parity,
+            "cuda_parity": check_cuda(key, path, evidence) if torch.cuda.is_available() else [],
             "evaluations": [
                 evaluate(run, source.validation, source.checkpoint.data_name, "validation"),
                 evaluate(run, source.test, source.checkpoint.data_name, "test"),
             ],
         }
     )
+    return artifact, run
+
+
+def check_cuda(key: str, path: Path, evidence: Evidence) -> list[Parity]:
+    """The same gate on this machine's CUDA device, in every arithmetic that the format is meant for."""
+    targets = [Target(device="cuda", arithmetic=arithmetic) for arithmetic in FORMATS[key].arithmetics]
+    return [check_parity(key, partial(open_runner, key, path), evidence, target) for target in targets]
 
 
 def evaluate(run: Runner, images: ImageSet, data: str, split: Split) -> Evaluation:
     """What a file gets right of labelled images, one view each."""
-    _, probabilities = run_in_batches(run, images.images)
+    _, probabilities = run.in_batches(images.images)
     return Evaluation(
         data=data,
+        data_fingerprint=images.fingerprint(),
         split=split,
         images=len(images),
         accuracy=accuracy(probabilities, images.labels),
@@ -151,12 +184,4 @@ def describe_origin(source: Source) -> Origin:
         training_images=len(source.training) - len(checkpoint.validation),
         validation_images=len(checkpoint.validation),
         source_revision=checkpoint.source_revision,
-    )
-
-
-def summarise(artifact: Artifact) -> str:
-    test = artifact.evaluations[-1]
-    return (
-        f"{artifact.file:22} {artifact.bytes / 1e6:5.1f} MB   logits within {artifact.parity.max_abs_logit:.1e}   "
-        f"same label {artifact.parity.top1_agreement:.2%}   test accuracy {test.accuracy:.2%}   ECE {test.ece:.2%}"
     )

@@ -2,14 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-
-import onnx
-import torch
 
 from cifar_models.bundle import Bundle, BundleError
 from cifar_models.manifest import Artifact
-from export.torchscript_file import METADATA, quiet_torchscript
+from export.formats import FORMATS
 
 
 def describe(
@@ -54,17 +50,7 @@ def check_description(bundle: Bundle, artifact: Artifact) -> None:
         trained_on=manifest.origin.data,
         source_revision=manifest.origin.source_revision,
     )
-    found = read_description(artifact, bundle.path(artifact))
+    found = FORMATS[artifact.key].read_metadata(bundle.path(artifact))
     for field, value in promised.items():
         if found.get(field) != value:
             raise BundleError(f"{bundle.path(artifact)} has {field} {found.get(field)}, the manifest says {value}.")
-
-
-def read_description(artifact: Artifact, path: Path) -> dict[str, str]:
-    if artifact.format == "onnx":
-        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    files = {METADATA: ""}
-    with quiet_torchscript():
-        torch.jit.load(path, map_location="cpu", _extra_files=files)  # type: ignore[no-untyped-call]
-    description: dict[str, str] = json.loads(files[METADATA])
-    return description

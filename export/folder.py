@@ -1,29 +1,43 @@
 """A bundle folder that appears whole or not at all."""
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_HERE = -100  # AT_FDCWD: relative paths begin in the working folder
+_EXCHANGE = 2  # RENAME_EXCHANGE
+
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`; when the block succeeds it takes its place, otherwise it is removed."""
+    """Yield an empty folder beside `folder`; when the block succeeds it takes its place, otherwise it is removed.
+
+    Whoever looks, or is killed, finds one of the two whole.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    retired = folder.with_name(f".{folder.name}.{os.getpid()}.retired")
     # A killed process may have had our number: in a container, all have the same.
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(retired, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         if folder.exists():
-            folder.rename(retired)
-        partial.rename(folder)
+            exchange(partial, folder)
+        else:
+            partial.rename(folder)
     finally:
-        if retired.exists() and not folder.exists():
-            retired.rename(folder)
-        shutil.rmtree(retired, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give each folder the other's name, in one step where the system can (Linux)."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return
+    aside = one.with_name(f"{one.name}.aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)

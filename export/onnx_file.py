@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from cifar_models.classifier import Classifier
+from cifar_models.picture import Pixels
+from export.runner import Outputs, Runner, Target
 
 OPSET = 20
 _EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
@@ -36,6 +39,32 @@ def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx
     onnx.checker.check_model(halved, full_check=True)
     onnx.save(halved, path)
     return graph
+
+
+def open_onnx(path: Path, target: Target) -> Runner:
+    """Raises RuntimeError when ONNX Runtime would compute elsewhere than on the target's device."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = target.threads or 0
+    provider: str | tuple[str, dict[str, int]] = "CPUExecutionProvider"
+    if target.device == "cuda":
+        onnxruntime.preload_dlls()
+        # It would fall back to the CPU with no more than a line in its log.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        provider = ("CUDAExecutionProvider", {"use_tf32": int(target.arithmetic == "tf32")})
+    session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    wanted, ran = provider if isinstance(provider, str) else provider[0], session.get_providers()[0]
+    if ran != wanted:
+        raise RuntimeError(f"ONNX Runtime runs {path} by {ran}, not by {wanted}.")
+
+    def compute(images: Pixels) -> Outputs:
+        logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
+        return np.asarray(logits), np.asarray(probabilities)
+
+    return Runner(compute, ran)
+
+
+def read_onnx_metadata(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 def strip(model: onnx.ModelProto) -> None:

@@ -1,12 +1,8 @@
 """The model that an export must equal: eager PyTorch, float32, on the CPU, with the weights that all formats hold."""
 
 import hashlib
-import warnings
 
-import numpy as np
 import torch
-from torch import nn
-from torch.fx.experimental.optimization import fuse
 
 from cifar_models.checkpoint import Checkpoint
 from cifar_models.classifier import Classifier
@@ -14,9 +10,10 @@ from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from cifar_models.temperature import fit_temperature
-from export.runner import Outputs
+from export.fold import fold_batch_norm
+from export.runner import CPU, Outputs
+from export.torch_runner import torch_runner
 
-_BATCH = 128
 _LARGE = 1000  # numbers
 
 
@@ -32,13 +29,6 @@ def build_reference(checkpoint: Checkpoint, validation: ImageSet) -> Classifier:
     logits, _ = run_reference(model, validation.images)
     model.temperature.fill_(fit_temperature(logits, validation.labels))
     return model
-
-
-def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Multiply each batch norm into the convolution before it, once for all formats: none does it in its own way."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.fx's own calls
-        return fuse(network.eval()).eval()
 
 
 @torch.no_grad()
@@ -57,11 +47,9 @@ def round_to_half(model: Classifier) -> None:
                 )
 
 
-@torch.inference_mode()
 def run_reference(model: Classifier, images: Pixels) -> Outputs:
     """Logits and probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3]."""
-    parts = [model(part) for part in torch.split(torch.from_numpy(np.ascontiguousarray(images)), _BATCH)]
-    return torch.cat([part[0] for part in parts]).numpy(), torch.cat([part[1] for part in parts]).numpy()
+    return torch_runner(model, CPU).in_batches(images)
 
 
 def weights_sha256(model: Classifier) -> str:

@@ -1,59 +1,44 @@
-"""Exported files, run."""
+"""An exported file, run: on which device, in which arithmetic, and what it gives."""
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-import torch
 
 from cifar_models.picture import Pixels
-from export.torchscript_file import quiet_torchscript
 
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # logits and probabilities, [n, classes]
-Runner = Callable[[Pixels], Outputs]
+
+Arithmetic = Literal["fp32", "tf32", "fp16"]
 
 _BATCH = 128
 
 
-def onnx_runner(path: Path) -> Runner:
-    """Run an ONNX file on the CPU."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a file is run. `arithmetic` is of CUDA alone: a CPU computes in what the file says."""
 
-    def run(images: Pixels) -> Outputs:
-        logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
-        return np.asarray(logits), np.asarray(probabilities)
-
-    return run
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int | None = None  # of the CPU; none: as many as the library likes
+    arithmetic: Arithmetic = "fp32"
 
 
-def torchscript_runner(path: Path) -> Runner:
-    """Run a TorchScript file on the CPU."""
-    with quiet_torchscript():
-        module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-
-    @torch.inference_mode()
-    def run(images: Pixels) -> Outputs:
-        logits, probabilities = module(torch.from_numpy(np.array(images)))
-        return logits.numpy(), probabilities.numpy()
-
-    return run
+CPU = Target()
 
 
-def run_in_batches(run: Runner, images: Pixels) -> Outputs:
-    """The outputs of many images, some at a time."""
-    parts = [run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A loaded file: images uint8 [n, 32, 32, 3] to logits and probabilities."""
 
+    compute: Callable[[Pixels], Outputs]
+    provider: str  # what computes, as it says itself
 
-# Every file of a bundle: how it is called, and how it is run.
-FILES: dict[str, str] = {
-    "onnx-fp32": "model.onnx",
-    "onnx-int8": "model.int8.onnx",
-    "torchscript-fp32": "model.torchscript.pt",
-}
+    def __call__(self, images: Pixels) -> Outputs:
+        return self.compute(images)
 
-
-def open_runner(key: str, path: Path) -> Runner:
-    return torchscript_runner(path) if key.startswith("torchscript") else onnx_runner(path)
+    def in_batches(self, images: Pixels) -> Outputs:
+        """The outputs of many images, some at a time."""
+        parts = [self(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

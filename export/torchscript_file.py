@@ -5,13 +5,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import torch
 
 from cifar_models.classifier import Classifier
+from export.archive import rewrite_archive
+from export.runner import Runner, Target
+from export.torch_runner import torch_runner
 
-METADATA = "metadata.json"
+_METADATA = "metadata.json"
 _EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
 
@@ -19,17 +21,22 @@ def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) 
     """Trace the model and write it to `path`, with `metadata` inside as JSON."""
     with quiet_torchscript(), torch.inference_mode():
         module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
-        torch.jit.save(module, path, _extra_files={METADATA: json.dumps(metadata)})
-    strip(path)
+        torch.jit.save(module, path, _extra_files={_METADATA: json.dumps(metadata)})
+    rewrite_archive(path)
 
 
-def strip(path: Path) -> None:
-    """Remove what torch notes for debuggers: the paths of this machine's source files, line by line."""
-    with ZipFile(path) as file:
-        members = {name: file.read(name) for name in file.namelist() if not name.endswith(".debug_pkl")}
-    with ZipFile(path, "w", ZIP_STORED) as file:
-        for name, data in members.items():
-            file.writestr(ZipInfo(name), data)
+def open_torchscript(path: Path, target: Target) -> Runner:
+    with quiet_torchscript():
+        module = torch.jit.load(path, map_location=target.device)  # type: ignore[no-untyped-call]
+    return torch_runner(module, target)
+
+
+def read_torchscript_metadata(path: Path) -> dict[str, str]:
+    files = {_METADATA: ""}
+    with quiet_torchscript():
+        torch.jit.load(path, map_location="cpu", _extra_files=files)  # type: ignore[no-untyped-call]
+    metadata: dict[str, str] = json.loads(files[_METADATA])
+    return metadata
 
 
 @contextmanager

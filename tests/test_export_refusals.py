@@ -122,13 +122,13 @@ def test_a_refused_export_leaves_the_bundle_before_it(
 def test_an_interrupted_export_leaves_the_bundle_before_it(tiny_bundle: Path, source: Source, tmp_path: Path) -> None:
     def interrupt(_: str) -> None:  # at the first report every file has been written
         partial = [path for path in tmp_path.rglob("*") if path.suffix == ".partial"]
-        assert len(list(partial[0].iterdir())) == 3
+        assert len(list(partial[0].iterdir())) == 5
         raise KeyboardInterrupt
 
     folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
     before = contents(folder)
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(source, folder, interrupt)
+        export_bundle(source, folder, report=interrupt)
     assert contents(tmp_path) == {f"tiny/{name}": data for name, data in before.items()}
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
@@ -144,14 +144,16 @@ def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:
 def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    demanding = replace(TOLERANCES["onnx-int8"], accuracy_drop=-1.0)  # it would have to be better by all images
+    demanding = replace(TOLERANCES["onnx-int8"], accuracy=-1.0)  # it would have to be better by all images
     monkeypatch.setitem(TOLERANCES, "onnx-int8", demanding)
     lines: list[str] = []
-    export_bundle(source, tmp_path / "tiny", lines.append)
+    export_bundle(source, tmp_path / "tiny", report=lines.append)
     (line,) = (line for line in lines if line.startswith("No model.int8.onnx: "))
     assert "onnx-int8 does not agree with the checkpoint" in line
     assert [artifact.key for artifact in open_bundle(tmp_path / "tiny").manifest.artifacts] == [
         "onnx-fp32",
         "torchscript-fp32",
+        "torch-export-fp32",
+        "safetensors-fp32",
     ]
     assert not (tmp_path / "tiny" / "model.int8.onnx").exists()

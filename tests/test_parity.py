@@ -1,6 +1,8 @@
 """An exported file that computes anything but what its checkpoint computes is refused."""
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +12,41 @@ import torch
 from conftest import tiny_images
 from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
 
-from cifar_models.cifar10 import LABELS
+from cifar_models.cifar10 import LABELS, MEAN, STD
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.picture import Pixels
 from cifar_models.temperature import fit_temperature, softmax
+from export.formats import FORMATS, open_runner
 from export.onnx_file import OPSET, export_onnx
-from export.parity import TOLERANCES, Evidence, ParityError, check_parity
+from export.parity import TOLERANCES, Evidence, Opener, ParityError, check_parity
 from export.reference import run_reference
-from export.runner import Outputs, Runner, open_runner
+from export.runner import Outputs, Runner
+from export.safetensors_file import export_safetensors
+from export.torch_export_file import export_torch_export
 from export.torchscript_file import export_torchscript
 
-FILES = ["onnx-fp32", "torchscript-fp32"]
+WRITERS = {
+    "onnx-fp32": export_onnx,
+    "torchscript-fp32": export_torchscript,
+    "torch-export-fp32": export_torch_export,
+    "safetensors-fp32": export_safetensors,
+}
+FILES = list(WRITERS)
+GRAPHS = FILES[:-1]  # those that hold more than weights
+DESCRIPTION = {
+    "architecture": "lenet",
+    "labels": json.dumps(LABELS),
+    "mean": json.dumps(MEAN),
+    "std": json.dumps(STD),
+    "temperature": "1",
+}
+
+
+CHECKS = {
+    *("logits", "probabilities", "labels", "accuracies", "extreme logits", "extreme probabilities"),
+    *("batch sizes", "neighbours", "memory layouts", "runs", "thread counts"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +72,18 @@ def with_weights(kind: type[Classifier], model: Classifier) -> Classifier:
     return other.eval()
 
 
-def export_file(key: str, model: Classifier, folder: Path) -> Runner:
-    path = folder / key
-    if key.startswith("onnx"):
-        export_onnx(model, path, {})
-    else:
-        export_torchscript(model, path, {})
-    return open_runner(key, path)
+def export_file(key: str, model: Classifier, folder: Path) -> Opener:
+    path = folder / FORMATS[key].file
+    WRITERS[key](model, path, DESCRIPTION)
+    return partial(open_runner, key, path)
 
 
 @pytest.mark.parametrize("key", FILES)
 def test_a_file_of_the_same_network_is_kept(key: str, model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
     parity = check_parity(key, export_file(key, model, tmp_path), evidence)
-    assert (parity.images, parity.top1_agreement, parity.accuracy_drop) == (80, 1, 0)
+    assert parity.images == 80
+    assert {check.name for check in parity.checks} == CHECKS
+    assert parity.find("labels").difference == parity.find("accuracies").difference == 0
 
 
 @pytest.mark.parametrize("key", FILES)
@@ -72,7 +96,7 @@ def test_a_file_of_other_weights_is_refused(key: str, model: Classifier, evidenc
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # it sees what dropout does, and only warns
-@pytest.mark.parametrize("key", FILES)
+@pytest.mark.parametrize("key", GRAPHS)
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_file_that_computes_something_else_is_refused(
     key: str, kind: type[Classifier], model: Classifier, evidence: Evidence, tmp_path: Path
@@ -82,7 +106,7 @@ def test_a_file_that_computes_something_else_is_refused(
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # it sees what dropout does, and only warns
-@pytest.mark.parametrize("key", FILES)
+@pytest.mark.parametrize("key", GRAPHS)
 @pytest.mark.parametrize("kind", [DroppingOut, Comparing, Undefined])
 def test_a_network_that_is_no_function_of_one_image_is_refused_even_when_the_reference_is_the_same(
     key: str, kind: type[Classifier], model: Classifier, real: ImageSet, tmp_path: Path
@@ -111,20 +135,20 @@ def test_an_onnx_file_for_one_batch_is_refused(model: Classifier, evidence: Evid
         verbose=False,
     )
     with pytest.raises(ParityError, match="batch"):
-        check_parity("onnx-fp32", open_runner("onnx-fp32", tmp_path / "fixed.onnx"), evidence)
+        check_parity("onnx-fp32", partial(open_runner, "onnx-fp32", tmp_path / "fixed.onnx"), evidence)
 
 
 Change = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
-def changed(model: Classifier, logits: Change = np.array, probabilities: Change = np.array) -> Runner:
+def changed(model: Classifier, logits: Change = np.array, probabilities: Change = np.array) -> Opener:
     """A file that gives the reference's outputs, changed."""
 
-    def run(images: Pixels) -> Outputs:
+    def compute(images: Pixels) -> Outputs:
         found = run_reference(model, images)
         return logits(found[0]), probabilities(found[1])
 
-    return run
+    return lambda target: Runner(compute, "test")
 
 
 @pytest.mark.parametrize("key", TOLERANCES)
@@ -137,7 +161,8 @@ def test_an_output_that_is_not_a_number_is_refused(key: str, model: Classifier, 
 
 @pytest.mark.parametrize("key", FILES)
 def test_outputs_may_differ_by_the_tolerance_and_no_more(key: str, model: Classifier, evidence: Evidence) -> None:
-    def off(share: float, allowed: float) -> Change:
+    def off(share: float, allowed: float | None) -> Change:
+        assert allowed is not None
         return lambda found: found + np.float32(share * allowed)
 
     tolerance = TOLERANCES[key]
@@ -165,4 +190,4 @@ def test_sums_in_another_order_are_no_reason_to_refuse_a_network_that_is_always_
         logits = run_reference(model, images)[0] + rounding
         return logits, softmax(logits / model.temperature.item()).astype(np.float32)
 
-    check_parity("onnx-fp32", run, Evidence(model, real))
+    check_parity("onnx-fp32", lambda target: Runner(run, "test"), Evidence(model, real))

@@ -1,5 +1,6 @@
 """`python -m export.verify` finds whatever is not as a bundle's manifest says, and says it in one line."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import pytest
 from bodies import DEFAULT
 from conftest import MODELS, command, write_tiny_data
-from damaged import Manifest, contradict_golden, copy_bundle, edit_manifest, flip_bit
+from damaged import Manifest, contradict_golden, copy_bundle, describe, edit_manifest, flip_bit
+from PIL import Image
 
 from cifar_models.cifar10 import LABELS
 from export.verify import main
 
-FILES = ["golden.npz", "model.onnx", "model.int8.onnx", "model.torchscript.pt"]
+FILES = ["README.md", "golden.npz", "model.onnx", "model.int8.onnx", "model.torchscript.pt"]
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def on_artifact(**values: Any) -> Callable[[Manifest], None]:
         (lambda manifest: manifest["input"].update(layout="NCHW"), "input.layout"),
         (lambda manifest: manifest["input"].update(shape=["batch", 32, 32, 1]), "input.shape"),
         (lambda manifest: manifest["input"].update(shape=[1, 32, 32, 3]), "input.shape"),
-        (lambda manifest: manifest.update(schema_version=2), "schema_version"),
+        (lambda manifest: manifest.update(schema_version=3), "schema_version"),
         (lambda manifest: manifest.pop("labels"), "labels"),
         (lambda manifest: manifest.update(labels=["cat"]), "labels"),
         (lambda manifest: manifest.update(labels=["cat"] * 10), "label"),
@@ -104,6 +106,7 @@ def on_artifact(**values: Any) -> Callable[[Manifest], None]:
         (on_artifact(bytes=0), "artifacts.0.bytes"),
         (on_artifact(format="pickle"), "artifacts.0.format"),
         (lambda manifest: manifest["golden"].update(sha256="0" * 64), "has sha256"),
+        (lambda manifest: manifest.update(card=None), "model card"),
     ],
 )
 def test_a_manifest_that_cannot_be_true_is_found(
@@ -162,6 +165,21 @@ def test_a_bundle_that_states_no_accuracy_is_found(
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
     edit_manifest(bundle, on_artifact(evaluations=[]))
     assert "model.onnx" in verify(bundle, "--data", tiny_data)
+
+
+def test_other_test_images_than_those_of_the_manifest_are_found(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
+    Image.new("RGB", (32, 32)).save(data / "test" / "cat" / "000.png")
+    assert "other images" in verify(tiny_bundle, "--data", data)
+
+
+def test_a_card_that_praises_another_figure_is_found(bundle: Path, verify: Verify) -> None:
+    card = bundle / "README.md"
+    card.write_text(card.read_text().replace("90.35%", "99.35%"))
+    edit_manifest(bundle, lambda manifest: manifest.update(card=describe(card)))
+    assert "model card" in verify(bundle)
 
 
 def test_data_of_other_classes_are_refused(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:

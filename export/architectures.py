@@ -1,0 +1,66 @@
+"""Every registered network, with fresh weights, through ONNX and TorchScript and their gate."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from cifar_models.cifar10 import LABELS
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
+from cifar_models.manifest import Parity
+from cifar_models.registry import list_models
+from export.fold import fold_batch_norm
+from export.formats import FORMATS, open_runner
+from export.golden import smooth_images
+from export.onnx_file import export_onnx
+from export.parity import Evidence, check_parity
+from export.reference import round_to_half
+from export.torchscript_file import export_torchscript
+
+_WRITERS = {"onnx-fp32": export_onnx, "torchscript-fp32": export_torchscript}
+_IMAGES = 24
+_SPREAD = 0.3  # of a logit, over images: standard deviation
+
+
+def check_all_architectures() -> Iterator[str]:
+    """A line for each. Raises ParityError at the first network that a format cannot hold."""
+    for name in list_models():
+        found = check_architecture(name)
+        logits = ", ".join(f"{key} {parity.find('logits').difference:.1e}" for key, parity in found.items())
+        yield f"{name:24} agrees: logits within {logits}"
+
+
+def check_architecture(name: str) -> dict[str, Parity]:
+    """How ONNX and TorchScript files of the network agree with it. Raises ParityError."""
+    model = fresh_classifier(name)
+    evidence = Evidence(model, ImageSet(smooth_images(_IMAGES), np.zeros(_IMAGES, np.int64), LABELS))
+    with TemporaryDirectory() as folder:
+        found = {}
+        for key, write in _WRITERS.items():
+            path = Path(folder, FORMATS[key].file)
+            write(model, path, {})
+            found[key] = check_parity(key, partial(open_runner, key, path), evidence)
+    return found
+
+
+@torch.no_grad()
+def fresh_classifier(name: str) -> Classifier:
+    """As an export would find it, but for the training: batch norm folded, weights rounded.
+
+    The head is scaled so that logits differ as much between images as they may: of fresh weights a hundred layers add
+    up to thousands, or shrink to nothing, and errors would be judged by a tolerance that does not fit.
+    """
+    torch.manual_seed(0)
+    model = Classifier(name, num_classes=len(LABELS)).eval()
+    *_, head = (module for module in model.modules() if isinstance(module, nn.Linear))
+    factor = _SPREAD / model.logits(torch.from_numpy(smooth_images(_IMAGES))).std(0).mean()
+    for parameter in head.parameters():
+        parameter.mul_(factor)
+    model.network = fold_batch_norm(model.network)
+    round_to_half(model)
+    return model

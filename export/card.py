@@ -1,0 +1,96 @@
+"""The model card of a bundle: README.md, made from its manifest (Mitchell et al. 2019, "Model Cards")."""
+
+from pathlib import Path
+
+from cifar_models.manifest import Artifact, Manifest
+from export.figures import accuracy_table, as_markdown, find, interval, parity_table
+
+_USES = {
+    "onnx-fp32": "ONNX Runtime, float32; weights stored as float16",
+    "onnx-int8": "ONNX Runtime, int8, for processors; the fastest there",
+    "torchscript-fp32": "TorchScript, for C++ and Python programs with torch and without this package",
+    "torch-export-fp32": "torch.export, what comes after TorchScript",
+    "safetensors-fp32": "the weights alone, for `export.safetensors_file.load_safetensors`",
+}
+
+
+def write_card(manifest: Manifest, path: Path) -> None:
+    path.write_text(render_card(manifest))
+
+
+def render_card(manifest: Manifest) -> str:
+    """Markdown; a function of the manifest alone."""
+    first = manifest.artifacts[0]
+    test, origin = find(first, "test"), manifest.origin
+    labels = len(manifest.labels)
+    recipe = " ".join(f"`{name}={value}`" for name, value in origin.recipe.items())
+    return f"""# {manifest.name}
+
+An image classifier: 32x32 RGB pixels to the probabilities of {labels} labels
+({", ".join(manifest.labels)}). Architecture `{manifest.architecture}`, {manifest.parameters:,} parameters.
+{test.accuracy:.2%} of {test.images:,} test images right ({interval(test)}, 95 %), one view each, on {test.data}.
+
+## Files
+
+{as_markdown([["file", "for", "bytes"], *(describe_file(artifact) for artifact in manifest.artifacts)])}
+
+Normalisation is in every graph: the input is `images`, uint8 `[batch, 32, 32, 3]`, RGB; the outputs are `logits` and
+`probabilities`, float32 `[batch, {labels}]`. Weights are rounded to float16 once, so that all files hold the same
+numbers. `manifest.json` has the sha256 of each; `golden.npz` has images and the probabilities that they must give.
+
+## Figures
+
+{as_markdown(accuracy_table(manifest))}
+
+The data are {test.data}. The temperature, {manifest.temperature:.4f}, was fitted on validation; the test images chose
+nothing. ECE: expected calibration error, 15 bins. NLL: negative log likelihood, nats.
+
+## Agreement
+
+Differences from eager PyTorch, float32, on the CPU; an export that differs by more than its tolerance is not kept.
+
+{as_markdown(parity_table(manifest))}
+
+## Training
+
+Epoch {origin.epoch} of `python -m training.fit` at revision `{origin.source_revision}`,
+on {origin.training_images:,} images of {origin.data};
+{origin.validation_images:,} were held out, to choose the epoch and the temperature. Recipe: {recipe}.
+
+## Limits
+
+It answers with one of its labels whatever the picture shows, and its confidence is honest only for pictures like those
+it was measured on: one centred object, 32x32 pixels, sharp. Larger pictures lose what 32x32 pixels cannot show. It
+inherits what its data leave out, and must not decide anything about people.
+
+## Use
+
+```sh
+curl --form images=@picture.png "http://127.0.0.1:3000/classify?model={manifest.name}&top_k=3"
+```
+
+```python
+{example(first)}
+```
+
+Weights and files: Apache-2.0.
+"""
+
+
+def describe_file(artifact: Artifact) -> list[str]:
+    return [f"`{artifact.file}`", _USES[artifact.key], f"{artifact.bytes:,}"]
+
+
+def example(artifact: Artifact) -> str:
+    """How to run a bundle's first file; `pixels` is the reader's."""
+    if artifact.format == "onnx":
+        return (
+            "import onnxruntime\n\n"
+            f'session = onnxruntime.InferenceSession("{artifact.file}", providers=["CPUExecutionProvider"])\n'
+            '(probabilities,) = session.run(["probabilities"], {"images": pixels})  # uint8 [n, 32, 32, 3]'
+        )
+    return (
+        "import torch\n\n"
+        f'model = torch.jit.load("{artifact.file}")\n'
+        "logits, probabilities = model(torch.from_numpy(pixels))  # uint8 [n, 32, 32, 3]"
+    )

@@ -1,0 +1,70 @@
+"""A manifest's figures as tables: a row for each thing measured, a column for each file."""
+
+from collections.abc import Callable
+
+from cifar_models.manifest import Artifact, Check, Evaluation, Manifest, Parity
+from cifar_models.metrics import wilson_interval
+
+Rows = list[list[str]]
+
+
+def accuracy_table(manifest: Manifest) -> Rows:
+    """What each file gets right, split by split, and how honest its probabilities are."""
+    rows = [["", *(artifact.key for artifact in manifest.artifacts)]]
+    for split in ("validation", "test"):
+        shown: dict[str, Callable[[Evaluation], str]] = {
+            "accuracy": lambda found: f"{found.accuracy:.2%}",
+            "95 % interval": interval,
+            "ECE": lambda found: f"{found.ece:.2%}",
+            "NLL": lambda found: f"{found.nll:.4f}",
+        }
+        for name, show in shown.items():
+            rows.append([f"{split} {name}", *(show(find(artifact, split)) for artifact in manifest.artifacts)])
+    return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
+
+
+def parity_table(manifest: Manifest) -> Rows:
+    """What each file differs by from eager PyTorch, float32, on the CPU, check by check."""
+    columns = {artifact.key: artifact.parity for artifact in manifest.artifacts}
+    for artifact in manifest.artifacts:
+        columns |= {f"{artifact.key}, CUDA {index}": parity for index, parity in enumerate(artifact.cuda_parity, 1)}
+    names = dict.fromkeys(check.name for parity in columns.values() for check in parity.checks)
+    return [
+        ["largest difference", *columns],
+        *([name, *(cell(parity, name) for parity in columns.values())] for name in names),
+        ["computed by", *(parity.provider for parity in columns.values())],
+    ]
+
+
+def cell(parity: Parity, name: str) -> str:
+    found = next((check for check in parity.checks if check.name == name), None)
+    return "" if found is None else show(found)
+
+
+def show(check: Check) -> str:
+    if check.name in ("labels", "accuracies"):
+        return f"{check.difference:.2%}"
+    return f"{check.difference:.1e}" if check.difference else "0"
+
+
+def interval(found: Evaluation) -> str:
+    low, high = wilson_interval(found.accuracy, found.images)
+    return f"{low:.2%} to {high:.2%}"
+
+
+def find(artifact: Artifact, split: str) -> Evaluation:
+    return next(evaluation for evaluation in artifact.evaluations if evaluation.split == split)
+
+
+def as_text(rows: Rows) -> str:
+    """Columns of equal width, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def as_markdown(rows: Rows) -> str:
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

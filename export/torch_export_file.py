@@ -1,0 +1,42 @@
+"""torch.export (.pt2): what comes after TorchScript, for a process that has torch and not our code."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from cifar_models.classifier import Classifier
+from export.archive import rewrite_archive
+from export.runner import Runner, Target
+from export.torch_runner import torch_runner
+
+_METADATA = "metadata.json"
+_EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+_TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+
+
+def export_torch_export(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
+    """Export the model for any batch and write it to `path`, with `metadata` inside as JSON."""
+    program = torch.export.export(model, (_EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
+    strip(program)
+    torch.export.save(program, path, extra_files={_METADATA: json.dumps(metadata)})
+    rewrite_archive(path)
+
+
+def strip(program: ExportedProgram) -> None:
+    """Remove what each node notes of the source that it comes from: paths of this machine among it."""
+    for node in program.graph.nodes:
+        for name in _TRACES:
+            node.meta.pop(name, None)
+
+
+def open_torch_export(path: Path, target: Target) -> Runner:
+    return torch_runner(torch.export.load(path).module(), target)
+
+
+def read_torch_export_metadata(path: Path) -> dict[str, str]:
+    files = {_METADATA: ""}
+    torch.export.load(path, extra_files=files)
+    metadata: dict[str, str] = json.loads(files[_METADATA])
+    return metadata
