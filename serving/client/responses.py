@@ -1,0 +1,117 @@
+"""HTTP responses to answers or to errors that name what the server said and the way out."""
+
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from serving.client.answers import Received
+from serving.client.errors import ClassifyError, Unavailable
+
+T = TypeVar("T", bound=BaseModel)
+
+_LATER = {429, 502, 503, 504}
+_LONGEST_EXCERPT = 200  # characters of a body that is not ours
+_BUSY = "Ask later or fewer at a time; retries=… and timeout=… of the client wait longer."
+_WAYS_OUT = {
+    401: "Give the server's key: api_key=… of the client.",
+    403: "Give a key that may do this: api_key=… of the client.",
+    413: "Shrink the picture before it is sent.",
+} | dict.fromkeys(_LATER, _BUSY)
+_ELSEWHERE = "Is the client's address that of this service?"
+
+
+class Error(Received):
+    """What the server says of a request that it refused."""
+
+    code: str
+    message: str
+    index: int | None = None
+
+
+class Refused(Received):
+    """The body of an error."""
+
+    error: Error
+
+
+def read_body(response: httpx.Response, kind: type[T]) -> T:
+    """The body of a response with status 200; raises ClassifyError for any other, and for a body of another kind."""
+    if response.status_code != 200:
+        raise refusal(response)
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the body"
+        raise bad_answer(response, f"{place}: {first['msg']}. It begins with {excerpt(response)!r}.") from error
+
+
+def bad_answer(response: httpx.Response, message: str) -> ClassifyError:
+    return ClassifyError(
+        f"The answer cannot be used: {message}",
+        code="bad_answer",
+        status=response.status_code,
+        subject=address(response),
+        way_out=_ELSEWHERE,
+    )
+
+
+def refusal(response: httpx.Response, *, tried: str = "") -> ClassifyError:
+    """The error that a response with another status than 200 means; `tried` says how often it was asked for."""
+    status = response.status_code
+    error = read_error(response)
+    kind = Unavailable if status in _LATER else ClassifyError
+    return kind(
+        error.message,
+        code=error.code,
+        index=error.index,
+        status=status,
+        subject=f"{address(response)}{tried}",
+        way_out=way_out(status, error.code),
+    )
+
+
+def way_out(status: int, code: str) -> str:
+    if code == "unknown_model":
+        return "client.models() lists what can be asked for."
+    elsewhere = code in ("not_found", foreign_code(status))
+    return _WAYS_OUT.get(status, _ELSEWHERE if elsewhere else "")
+
+
+def is_too_large_together(response: httpx.Response) -> bool:
+    """The request was too large, and no single image of it."""
+    return response.status_code == 413 and read_error(response).index is None
+
+
+def foreign_code(status: int) -> str:
+    return f"http_{status}"
+
+
+def read_error(response: httpx.Response) -> Error:
+    try:
+        return Refused.model_validate_json(response.content).error
+    except ValidationError:  # of a proxy, or of another server
+        said = f" {excerpt(response)!r}" if response.content else ""
+        return Error(code=foreign_code(response.status_code), message=f"{response.reason_phrase}.{said}")
+
+
+def excerpt(response: httpx.Response) -> str:
+    text = response.text
+    return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"
+
+
+def address(response: httpx.Response) -> str:
+    return str(response.request.url.copy_with(query=None, userinfo=b""))
+
+
+def unreachable(error: httpx.RequestError, *, tried: str = "") -> ClassifyError:
+    """The error that the lack of a response means."""
+    if isinstance(error, httpx.DecodingError):
+        return ClassifyError(f"The answer cannot be decompressed: {error}.", code="bad_answer", way_out=_ELSEWHERE)
+    return Unavailable(
+        f"No answer: {str(error) or type(error).__name__}.",
+        code="timeout" if isinstance(error, httpx.TimeoutException) else "unreachable",
+        subject=f"{error.request.url.copy_with(query=None, userinfo=b'')}{tried}",
+        way_out="Is the server running, and is this its address? retries=… and timeout=… of the client wait longer.",
+    )

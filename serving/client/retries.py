@@ -1,0 +1,111 @@
+"""When to ask again. Knows no transport: it is told what came of an attempt, and says how long to wait for the next.
+
+Asked again are 429 and 503, no earlier than `Retry-After` says, and requests whose connection failed: classifying
+changes nothing, and a server that is being replaced resets connections. Every other answer is final. Waits grow and are
+drawn at random ("full jitter": Brooker 2015, Exponential Backoff And Jitter, AWS Architecture Blog), as otherwise all
+that were refused together would come back together.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple, NoReturn
+
+import httpx
+
+from serving.client.errors import check_minimum
+from serving.client.responses import refusal, unreachable
+
+Outcome = httpx.Response | httpx.RequestError
+
+_AGAIN = {429, 503}
+_WORTH_ANOTHER = (httpx.Response, httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
+_SHORTEST_TIMEOUT = 0.001  # seconds
+_FIRST_WAIT = 0.25  # seconds, at most; doubled for each further attempt
+_LONGEST_WAIT = 8.0  # seconds
+_LONGEST_RETRY_AFTER = 30.0  # seconds; a server may not hold its clients longer
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time and chance."""
+
+    now: Callable[[], float] = time.monotonic  # seconds
+    date: Callable[[], float] = time.time  # seconds since 1970
+    random: Callable[[], float] = random.random  # [0, 1)
+
+
+SYSTEM_CLOCK = Clock()
+
+
+class Attempt(NamedTuple):
+    """What to do next: sleep so long, then send."""
+
+    wait: float  # seconds
+    timeout: float  # seconds that are left after the wait
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often one request is sent, and for how long."""
+
+    retries: int  # after the first attempt
+    timeout: float  # seconds, of all attempts and waits together
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        check_minimum("retries", self.retries, 0)
+        check_minimum("timeout", self.timeout, _SHORTEST_TIMEOUT)
+
+    def attempts(self) -> Generator[Attempt, Outcome, httpx.Response]:
+        """Yields each attempt, is sent what came of it, and returns the response that is final.
+
+        Raises Unavailable when there was none within `retries` and `timeout`.
+        """
+        start = self.clock.now()
+        wait, number = 0.0, 0
+        while True:
+            left = start + self.timeout - self.clock.now() - wait
+            outcome = yield Attempt(wait, max(left, _SHORTEST_TIMEOUT))
+            number += 1
+            if isinstance(outcome, httpx.Response) and outcome.status_code not in _AGAIN:
+                return outcome
+            elapsed = self.clock.now() - start
+            wait = self._wait(outcome, number)
+            if number > self.retries or elapsed + wait >= self.timeout or not isinstance(outcome, _WORTH_ANOTHER):
+                raise_last(outcome, f" (asked {number} times in {elapsed:.1f} s)" if number > 1 else "")
+
+    def _wait(self, outcome: Outcome, number: int) -> float:
+        jitter = self.clock.random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(number - 1, 16))
+        if isinstance(outcome, httpx.Response):
+            return min(retry_after(outcome, self.clock.date()), _LONGEST_RETRY_AFTER) + jitter
+        return jitter
+
+
+def raise_last(outcome: Outcome, tried: str) -> NoReturn:
+    if isinstance(outcome, httpx.Response):
+        raise refusal(outcome, tried=tried)
+    raise unreachable(outcome, tried=tried) from outcome
+
+
+def retry_after(response: httpx.Response, now: float) -> float:
+    """Seconds that the server wants to be left alone; 0 where it does not say. `now` in seconds since 1970."""
+    text: str = response.headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    until = parse_date(text)
+    # By the server's own clock where it shows it: this machine's may be wrong.
+    sent = parse_date(response.headers.get("Date", "")) or now
+    return max(0.0, until - sent) if until else 0.0
+
+
+def parse_date(text: str) -> float | None:
+    """An HTTP date in seconds since 1970."""
+    try:
+        moment: datetime = parsedate_to_datetime(text)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,266 @@
+"""When a client asks again, how long it waits, and when it gives up. No test sleeps: time is a number."""
+
+import asyncio
+import inspect
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from asking import KINDS, MODEL, URL, Script, answer_all, answered, count_images, mocked, predictions, refused
+from bodies import encode, pictures
+
+from serving.client import AsyncClient, ClassifyError, Client, Unavailable
+
+BOTH = pytest.mark.parametrize("kind", KINDS, ids=("sync", "async"))
+IMAGE = np.zeros((32, 32, 3), np.uint8)
+REFUSED = httpx.ConnectError("[Errno 111] Connection refused")
+SECONDS_LATER = "Sun, 06 Nov 1994 08:49:41 GMT"  # 4 after the start
+
+
+def ask(kind: Any, *outcomes: httpx.Response | Exception, **options: Any) -> tuple[Any, list[float], Script]:
+    """What came of one image: the answer or the error, the waits between the attempts, and what was sent."""
+    script = Script(list(outcomes))
+    client, time = mocked(kind, script, **options)
+    try:
+        result = client.classify(IMAGE)
+    except ClassifyError as error:
+        result = error
+    assert time.slept[0] == 0  # before the first attempt
+    return result, time.slept[1:], script
+
+
+@BOTH
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "2"}, 2),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": SECONDS_LATER}, 4),
+        ({"Retry-After": SECONDS_LATER, "Date": "Sun, 06 Nov 1994 08:49:40 GMT"}, 1),  # by the server's own clock
+        ({"Retry-After": SECONDS_LATER, "Date": "?"}, 4),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:07 GMT"}, 0),  # long ago
+        ({"Retry-After": "86400"}, 30),  # capped
+        ({"Retry-After": "9" * 400}, 30),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 30),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "-5"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_busy_server_is_asked_again_no_earlier_than_it_says(
+    kind: Any, status: int, headers: dict[str, str], wait: float
+) -> None:
+    for chance in (0.0, 1.0):
+        answer, waits, script = ask(kind, refused(status, headers=headers), answered(), chance=chance, timeout=100)
+        assert answer.predictions[0].label == "cat"
+        assert waits == [wait + 0.25 * chance]
+        assert len(script.requests) == 2
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        REFUSED,
+        httpx.ConnectTimeout("timed out"),
+        httpx.ReadError("[Errno 104] Connection reset by peer"),  # a server that is being replaced
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.Response(503),  # of a proxy
+    ],
+)
+def test_waits_grow_and_are_drawn_at_random(kind: Any, outcome: Any) -> None:
+    options = {"retries": 8, "timeout": 1000}
+    _, waits, _ = ask(kind, outcome, chance=1.0, **options)
+    assert waits == [0.25, 0.5, 1, 2, 4, 8, 8, 8]
+    _, waits, _ = ask(kind, outcome, chance=0.5, **options)
+    assert waits == [0.125, 0.25, 0.5, 1, 2, 4, 4, 4]
+    _, waits, _ = ask(kind, outcome, chance=0.0, **options)
+    assert waits == [0] * 8
+
+
+@BOTH
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_it_gives_up_after_so_many_retries(kind: Any, retries: int) -> None:
+    error, waits, script = ask(kind, refused(429, "queue_full", {"Retry-After": "1"}), retries=retries)
+    assert isinstance(error, Unavailable)
+    assert (error.code, error.status, error.message) == ("queue_full", 429, "Said so.")
+    assert len(script.requests) == retries + 1
+    assert len(waits) == retries
+    assert (f"asked {retries + 1} times" in str(error)) == (retries > 0)
+    assert "Ask later or fewer at a time" in str(error)
+
+
+@BOTH
+def test_an_unreachable_server_is_named(kind: Any) -> None:
+    error, _, _ = ask(kind, REFUSED, retries=1)
+    assert isinstance(error, Unavailable)
+    assert (error.code, error.status) == ("unreachable", None)
+    assert str(error).startswith(f"{URL}/classify (asked 2 times in 0.2 s): No answer: {REFUSED}. Is the server")
+
+
+@BOTH
+def test_a_real_port_that_nobody_listens_at_is_unreachable(kind: Any) -> None:
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1/classify: No answer.*Is the server running"):
+        kind("http://127.0.0.1:1", retries=0).classify(IMAGE)
+
+
+@BOTH
+@pytest.mark.parametrize("outcome", [REFUSED, refused(503), refused(429, headers={"Retry-After": "3"})])
+def test_all_attempts_together_end_before_the_timeout(kind: Any, outcome: Any) -> None:
+    error, waits, script = ask(kind, outcome, retries=10**6, timeout=20)
+    assert isinstance(error, Unavailable)
+    assert sum(waits) < 20
+    assert len(script.requests) > 3
+    # No step of an attempt may take longer than what is left.
+    for number, limits in enumerate(script.limits):
+        assert limits == pytest.approx(dict.fromkeys(("connect", "read", "write", "pool"), 20 - sum(waits[:number])))
+
+
+@BOTH
+def test_a_wait_that_would_outlast_the_timeout_is_not_begun(kind: Any) -> None:
+    error, waits, _ = ask(kind, refused(503, "not_ready", {"Retry-After": "20"}), timeout=10)
+    assert isinstance(error, Unavailable)
+    assert waits == []
+
+
+@BOTH
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 502, 504])
+def test_other_answers_are_final(kind: Any, status: int) -> None:
+    error, waits, script = ask(kind, refused(status, headers={"Retry-After": "1"}), answered())
+    assert isinstance(error, ClassifyError)
+    assert (error.status, waits, len(script.requests)) == (status, [], 1)
+
+
+@BOTH
+@pytest.mark.parametrize("outcome", [httpx.ReadTimeout("timed out"), httpx.WriteTimeout(""), httpx.PoolTimeout("")])
+def test_time_that_has_run_out_is_not_asked_for_again(kind: Any, outcome: Exception) -> None:
+    error, waits, script = ask(kind, outcome, answered())
+    assert isinstance(error, Unavailable)
+    assert (error.code, waits, len(script.requests)) == ("timeout", [], 1)
+
+
+def leaves(cls: type[Exception]) -> list[type[Exception]]:
+    return [leaf for child in cls.__subclasses__() for leaf in leaves(child)] or [cls]
+
+
+@BOTH
+@pytest.mark.parametrize("error", leaves(httpx.RequestError))
+def test_no_error_of_httpx_comes_through(kind: Any, error: type[Exception]) -> None:
+    parameters = inspect.signature(error).parameters
+    result, _, _ = ask(kind, error("why", **({"request": None} if "request" in parameters else {})))
+    assert isinstance(result, ClassifyError)
+    assert "why" in str(result)
+
+
+@BOTH
+@pytest.mark.parametrize("image", [IMAGE, encode(IMAGE)], ids=("raw", "form"))
+def test_what_is_sent_again_is_the_same(kind: Any, image: Any) -> None:
+    bodies: list[tuple[str, bytes]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        bodies.append((request.headers["Content-Type"], request.content))
+        return refused(503) if len(bodies) < 3 else answer_all(request)
+
+    asked, _ = mocked(kind, handle)
+    asked.classify(image)
+    assert len(bodies) == 3
+    assert len(set(bodies)) == 1
+    assert len(bodies[0][1]) > 100
+
+
+@BOTH
+def test_every_request_of_a_call_has_retries_of_its_own(kind: Any) -> None:
+    seen: set[bytes] = set()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.content in seen:
+            return answer_all(request)
+        seen.add(request.content)
+        return refused(503)
+
+    asked, _ = mocked(kind, handle, batch_size=1, retries=1)
+    assert len(asked.classify(pictures(5)).predictions) == 5
+
+
+# Several at once
+
+
+class Gate:
+    """Answers only when `together` requests are waiting, and notes how many there ever were."""
+
+    def __init__(self, together: int) -> None:
+        self.now = self.most = 0
+        self._barrier = asyncio.Barrier(together)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self._barrier.wait()
+        self.now -= 1
+        return answer_all(request)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_so_many_requests_are_under_way_at_once_and_no_more(concurrency: int) -> None:
+    async def main() -> int:
+        gate = Gate(concurrency)
+        transport = httpx.MockTransport(gate)
+        async with AsyncClient(URL, batch_size=2, concurrency=concurrency, transport=transport) as client:
+            answer = await client.classify(pictures(24))
+        assert len(answer.predictions) == 24
+        return gate.most
+
+    assert asyncio.run(main()) == concurrency
+
+
+def test_answers_that_come_in_another_order_are_put_in_order() -> None:
+    async def main() -> list[int]:
+        answered = [asyncio.Event() for _ in range(4)]
+        answered[3].set()
+
+        async def handle(request: httpx.Request) -> httpx.Response:
+            first = request.content[0]
+            await answered[first + 1].wait()  # the first image's answer comes last
+            answered[first].set()
+            content = {"model": MODEL, "predictions": predictions(count_images(request), index=first)}
+            return httpx.Response(200, json=content)
+
+        images = np.stack([np.full((32, 32, 3), level, np.uint8) for level in range(3)])
+        async with AsyncClient(URL, batch_size=1, transport=httpx.MockTransport(handle)) as client:
+            return [prediction.index for prediction in (await client.classify(images)).predictions]
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_when_one_request_fails_the_others_are_not_left_running() -> None:
+    async def main() -> tuple[int, int]:
+        cancelled = 0
+
+        async def handle(request: httpx.Request) -> httpx.Response:
+            nonlocal cancelled
+            if request.content[0] == 2:
+                return refused(422, "unacceptable", index=0)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+                raise
+            raise AssertionError
+
+        images = np.stack([np.full((32, 32, 3), level, np.uint8) for level in range(9)])
+        async with AsyncClient(URL, batch_size=1, concurrency=3, transport=httpx.MockTransport(handle)) as client:
+            with pytest.raises(ClassifyError, match="image 2: Said so") as caught:
+                await client.classify(images)
+        assert caught.value.index == 2
+        return cancelled, len(asyncio.all_tasks())
+
+    assert asyncio.run(main()) == (2, 1)
+
+
+def test_a_closed_client_says_so() -> None:
+    with Client(URL) as client:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        client.classify(IMAGE)
