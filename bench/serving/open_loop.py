@@ -1,0 +1,232 @@
+"""The open loop: requests leave on a schedule, whether or not the answers come. By a client of our own.
+
+A closed loop asks less while the server is slow, and so hides the waiting (coordinated omission). Here a latency counts
+from the moment for which the request was scheduled, also when no connection was free at that moment.
+"""
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import uvloop
+
+from bench.serving.connection import LOST, Connection
+from bench.serving.errors import WrongAnswer
+from bench.serving.server import HOST, ServerProcess
+from bench.serving.workload import Workload
+
+Seconds = npt.NDArray[np.float64]
+
+_MAX_CONNECTIONS = 4096
+_PATIENCE = 15.0  # seconds that the last answers may take
+_UNANSWERED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """So many requests a second, for so many seconds."""
+
+    name: str
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLoop:
+    """What became of the requests that were scheduled in one phase. Latencies are of the answers with status 200."""
+
+    phase: str
+    offered: float  # requests a second
+    goodput: float  # right answers that came during the phase, a second
+    p50_ms: float
+    p99_ms: float
+    statuses: dict[str, int]  # of answers; "lost": the connection failed, "unanswered": not within 15 s of the end
+    without_retry_after: int  # answers 429 and 503 that do not say when to come again
+    late_p99_ms: float  # how much later than scheduled the client itself was ready to send
+
+
+def poisson_schedule(phases: Sequence[Phase], seed: int) -> list[Seconds]:
+    """For each phase the moments of its requests, in seconds from the start of the first: a Poisson process."""
+    generator = np.random.default_rng(seed)
+    starts = np.cumsum([0.0, *(phase.seconds for phase in phases)])
+    moments = []
+    for phase, start in zip(phases, starts, strict=False):
+        count = generator.poisson(phase.rate * phase.seconds)
+        moments.append(start + np.sort(generator.uniform(0, phase.seconds, count)))
+    return moments
+
+
+def open_loop(server: ServerProcess, workload: Workload, phases: Sequence[Phase], *, seed: int) -> list[OpenLoop]:
+    """Send each phase's requests at its rate, and see what comes back. Raises WrongAnswer."""
+    moments = poisson_schedule(phases, seed)
+    exchange = Exchange(workload, server.port, np.concatenate(moments))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(exchange.run())
+    server.check_alive()
+    exchange.check()
+    ends = np.cumsum([len(part) for part in moments])
+    starts = np.cumsum([0.0, *(phase.seconds for phase in phases)])
+    return [
+        exchange.summarise(phase, slice(end - len(part), end), start)
+        for phase, part, end, start in zip(phases, moments, ends, starts, strict=False)
+    ]
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """The requests of a schedule, on their way and answered. Moments are seconds from the start."""
+
+    workload: Workload
+    port: int
+    scheduled: Seconds
+    answered: Seconds = field(init=False)
+    released: Seconds = field(init=False)  # when the client was ready to send
+    status: npt.NDArray[np.int64] = field(init=False)
+    without_retry_after: set[int] = field(default_factory=set)  # indices of requests
+
+    _bodies: Counter[tuple[int, bytes]] = field(default_factory=Counter)  # right answers repeat to the byte
+    _requests: list[bytes] = field(default_factory=list)
+    _idle: list[Connection] = field(default_factory=list)
+    _waiting: deque[int] = field(default_factory=deque)  # for a connection
+    _connections: set[Connection] = field(default_factory=set)
+    _connecting: set["asyncio.Task[None]"] = field(default_factory=set)
+    _missing: int = 0
+    _all: asyncio.Event = field(default_factory=asyncio.Event)
+    _start: float = 0.0
+
+    def __post_init__(self) -> None:
+        count = len(self.scheduled)
+        self.answered = np.full(count, np.nan)
+        self.released = np.full(count, np.nan)
+        self.status = np.full(count, _UNANSWERED)
+        head = f"POST /classify HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {self.workload.content_type}\r\n"
+        self._requests = [
+            head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body for body in self.workload.bodies
+        ]
+        self._missing = count
+
+    async def run(self) -> None:
+        """Send all and wait for the answers, at most `_PATIENCE` longer than the schedule."""
+        loop = asyncio.get_running_loop()
+        self._start = time.perf_counter()
+        clock = threading.Thread(target=self._release, args=(loop.call_soon_threadsafe,))
+        clock.start()
+        try:
+            async with asyncio.timeout(float(self.scheduled[-1]) + _PATIENCE):
+                await self._all.wait()
+        except TimeoutError:
+            pass  # they stay unanswered
+        clock.join()
+        for connection in self._connections:
+            connection.request = -1
+            connection.close()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+
+    def _release(self, call: Callable[..., object]) -> None:
+        # In a thread, because event loops wake up to a millisecond late, and a thread's sleep does not.
+        for index, moment in enumerate(self.scheduled.tolist()):
+            delay = moment - self._now()
+            if delay > 0:
+                time.sleep(delay)
+            call(self._send, index)
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._start
+
+    def _send(self, index: int) -> None:
+        self.released[index] = self._now()
+        self._dispatch(index)
+
+    def _dispatch(self, index: int) -> None:
+        if self._idle:
+            self._give(self._idle.pop(), index)
+        else:
+            self._waiting.append(index)
+            if len(self._connections) + len(self._connecting) < _MAX_CONNECTIONS:
+                self._connect()
+
+    def _give(self, connection: Connection, index: int) -> None:
+        connection.send(index, self._requests[index % len(self._requests)])
+
+    def _connect(self) -> None:
+        task = asyncio.ensure_future(self._open())
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._receive, self._forget), HOST, self.port
+            )
+        except OSError:
+            if self._waiting:
+                self._finish(self._waiting.popleft(), LOST)
+            return
+        self._connections.add(connection)
+        self._use(connection)
+
+    def _use(self, connection: Connection) -> None:
+        if self._waiting:
+            self._give(connection, self._waiting.popleft())
+        else:
+            connection.request = -1
+            self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _receive(self, connection: Connection, status: int, head: bytes, body: bytes) -> None:
+        index = connection.request
+        if status == LOST:
+            self._forget(connection)
+            if connection.answers:  # it was kept open, and closed just before: every client asks again
+                self._dispatch(index)
+                return
+        elif status == 200:
+            self._bodies[index % len(self._requests), body] += 1
+        elif status in (429, 503) and b"\r\nretry-after:" not in head:
+            self.without_retry_after.add(index)
+        self._finish(index, status)
+        if status != LOST:
+            self._use(connection)
+
+    def _finish(self, index: int, status: int) -> None:
+        self.answered[index] = self._now()
+        self.status[index] = status
+        self._missing -= 1
+        if self._missing == 0:
+            self._all.set()
+
+    def check(self) -> None:
+        """Raises WrongAnswer. Each answer is compared with that of the request on its own connection."""
+        wrong = sum(count for (index, body), count in self._bodies.items() if not self.workload.is_right(index, body))
+        if wrong:
+            raise WrongAnswer(f"{wrong} of {self._bodies.total()} answers of the open loop are wrong.")
+
+    def summarise(self, phase: Phase, requests: slice, start: float) -> OpenLoop:
+        """Of the requests of a phase that began at `start`."""
+        status, answered = self.status[requests], self.answered[requests]
+        latency = (answered - self.scheduled[requests])[status == 200]
+        during = (self.status == 200) & (self.answered >= start) & (self.answered < start + phase.seconds)
+        p50, p99 = np.quantile(latency, [0.5, 0.99]) if len(latency) else (np.nan, np.nan)
+        late = self.released[requests] - self.scheduled[requests]
+        names = {LOST: "lost", _UNANSWERED: "unanswered"}
+        counts = Counter(names.get(code, str(code)) for code in status.tolist())
+        return OpenLoop(
+            phase.name,
+            len(status) / phase.seconds,
+            float(during.sum()) / phase.seconds,
+            1000 * float(p50),
+            1000 * float(p99),
+            dict(sorted(counts.items())),
+            len(self.without_retry_after & set(range(requests.start, requests.stop))),
+            1000 * float(np.quantile(late, 0.99)) if len(late) else 0.0,
+        )
