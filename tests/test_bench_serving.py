@@ -12,7 +12,7 @@ from conftest import ServerProcess, command
 
 from bench.serving.errors import ServerDied, WrongAnswer
 from bench.serving.open_loop import Phase, open_loop, poisson_schedule
-from bench.serving.server import OURS, SERVERS, running
+from bench.serving.server import OURS, SERVERS, free_port, running
 from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
 from bench.serving.wrk import closed_loop
@@ -71,6 +71,11 @@ def test_the_open_loop_counts_refusals_by_status(target: Target, pictures: Workl
     (run,) = open_loop(target, unknown, PHASES[:1], seed=3)
     assert list(run.statuses) == ["415"]
     assert run.goodput == 0
+
+
+def test_the_open_loop_counts_what_nobody_answers(server: ServerProcess, pictures: Workload) -> None:
+    (run,) = open_loop(Target(server.process, free_port(), server.log), pictures, PHASES[:1], seed=3)
+    assert list(run.statuses) == ["lost"]
 
 
 @needs_wrk

@@ -2,26 +2,34 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
 LOST = 0  # instead of a status, when the connection ended before the answer
+_NONE = -1
+
+
+class Answer(NamedTuple):
+    """Status, head in lower case, body."""
+
+    status: int
+    head: bytes = b""
+    body: bytes = b""
 
 
 class Connection(asyncio.Protocol):
-    """Sends one request at a time; `on_answer(connection, status, head, body)` hears of each, LOST for one that failed.
+    """Sends one request at a time.
 
-    `head` is in lower case. `on_closed(connection)` hears of the end of a connection that waits for nothing.
+    `on_answer(connection, request, answer)` hears of each, with status LOST for one that failed, and
+    `on_closed(connection)` of the end of a connection that waits for nothing.
     """
 
     def __init__(
-        self,
-        on_answer: Callable[["Connection", int, bytes, bytes], None],
-        on_closed: Callable[["Connection"], None],
+        self, on_answer: Callable[["Connection", int, Answer], None], on_closed: Callable[["Connection"], None]
     ) -> None:
-        self.request = -1  # index of the one that waits for its answer; none: -1
+        self.request = _NONE  # index of the one that waits for its answer
         self.answers = 0
         self._on_answer = on_answer
         self._on_closed = on_closed
@@ -43,19 +51,24 @@ class Connection(asyncio.Protocol):
             return
         head = self._received[:end].lower()
         start = head.index(_LENGTH) + len(_LENGTH)  # ValueError ends the connection: our server never omits it
-        length = int(head[start:].partition(b"\r\n")[0])
         body = self._received[end + len(_HEAD_END) :]
-        if len(body) >= length:
+        if len(body) >= int(head[start:].partition(b"\r\n")[0]):
             self._received = b""
             self.answers += 1
-            self._on_answer(self, int(head[9:12]), head, body)
+            self._end(Answer(int(head[9:12]), head, body))
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.request < 0:
+        if self.request == _NONE:
             self._on_closed(self)
         else:
-            self._on_answer(self, LOST, b"", b"")
+            self._end(Answer(LOST))
+
+    def _end(self, answer: Answer) -> None:
+        request, self.request = self.request, _NONE  # first: on_answer may send the next
+        self._on_answer(self, request, answer)
 
     def close(self) -> None:
+        """Drop the request that waits, if one does."""
+        self.request = _NONE
         if self._transport is not None:
             self._transport.abort()

@@ -5,6 +5,7 @@ from the moment for which the request was scheduled, also when no connection was
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -15,16 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import uvloop
 
-from bench.serving.connection import LOST, Connection
+from bench.serving.connection import LOST, Answer, Connection
 from bench.serving.errors import WrongAnswer
 from bench.serving.server import HOST, ServerProcess
 from bench.serving.workload import Workload
 
 Seconds = npt.NDArray[np.float64]
 
-_MAX_CONNECTIONS = 4096
-_PATIENCE = 15.0  # seconds that the last answers may take
-_UNANSWERED = -1
+TIMED_OUT, UNSENT = -1, -2  # beside LOST, instead of a status
+_NAMES = {LOST: "lost", TIMED_OUT: "timed out", UNSENT: "unsent"}
+
+_PATIENCE = 10.0  # seconds from the scheduled moment after which the client closes the connection; our deadline is 5
+_LOOK_SECONDS = 0.1  # between two looks for such
+_MAX_CONNECTIONS = 8192  # at the same time; what would need more stays unsent: the client must not queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class OpenLoop:
     goodput: float  # right answers that came during the phase, a second
     p50_ms: float
     p99_ms: float
-    statuses: dict[str, int]  # of answers; "lost": the connection failed, "unanswered": not within 15 s of the end
+    statuses: dict[str, int]  # "lost": the connection failed; "timed out": none in 10 s; "unsent": 8,192 were waiting
     without_retry_after: int  # answers 429 and 503 that do not say when to come again
     late_p99_ms: float  # how much later than scheduled the client itself was ready to send
 
@@ -84,16 +88,16 @@ class Exchange:
     workload: Workload
     port: int
     scheduled: Seconds
-    answered: Seconds = field(init=False)
     released: Seconds = field(init=False)  # when the client was ready to send
+    answered: Seconds = field(init=False)
     status: npt.NDArray[np.int64] = field(init=False)
     without_retry_after: set[int] = field(default_factory=set)  # indices of requests
 
     _bodies: Counter[tuple[int, bytes]] = field(default_factory=Counter)  # right answers repeat to the byte
     _requests: list[bytes] = field(default_factory=list)
-    _idle: list[Connection] = field(default_factory=list)
-    _waiting: deque[int] = field(default_factory=deque)  # for a connection
-    _connections: set[Connection] = field(default_factory=set)
+    _idle: dict[Connection, None] = field(default_factory=dict)  # the last one is used first
+    _busy: dict[Connection, None] = field(default_factory=dict)  # the first one is asked longest
+    _waiting: deque[int] = field(default_factory=deque)  # for a connection that is being made
     _connecting: set["asyncio.Task[None]"] = field(default_factory=set)
     _missing: int = 0
     _all: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,9 +105,9 @@ class Exchange:
 
     def __post_init__(self) -> None:
         count = len(self.scheduled)
-        self.answered = np.full(count, np.nan)
         self.released = np.full(count, np.nan)
-        self.status = np.full(count, _UNANSWERED)
+        self.answered = np.full(count, np.nan)
+        self.status = np.full(count, UNSENT)
         head = f"POST /classify HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {self.workload.content_type}\r\n"
         self._requests = [
             head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body for body in self.workload.bodies
@@ -111,21 +115,21 @@ class Exchange:
         self._missing = count
 
     async def run(self) -> None:
-        """Send all and wait for the answers, at most `_PATIENCE` longer than the schedule."""
+        """Send all, and wait until each is answered or given up."""
         loop = asyncio.get_running_loop()
         self._start = time.perf_counter()
         clock = threading.Thread(target=self._release, args=(loop.call_soon_threadsafe,))
         clock.start()
-        try:
-            async with asyncio.timeout(float(self.scheduled[-1]) + _PATIENCE):
-                await self._all.wait()
-        except TimeoutError:
-            pass  # they stay unanswered
+        while self._missing:
+            self._give_up()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all.wait(), _LOOK_SECONDS)
         clock.join()
-        for connection in self._connections:
-            connection.request = -1
-            connection.close()
+        for task in self._connecting:
+            task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
+        for connection in self._idle:
+            connection.close()
 
     def _release(self, call: Callable[..., object]) -> None:
         # In a thread, because event loops wake up to a millisecond late, and a thread's sleep does not.
@@ -144,21 +148,21 @@ class Exchange:
 
     def _dispatch(self, index: int) -> None:
         if self._idle:
-            self._give(self._idle.pop(), index)
-        else:
+            connection, _ = self._idle.popitem()
+            self._give(connection, index)
+        elif len(self._busy) + len(self._connecting) < _MAX_CONNECTIONS:
             self._waiting.append(index)
-            if len(self._connections) + len(self._connecting) < _MAX_CONNECTIONS:
-                self._connect()
+            task = asyncio.ensure_future(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        else:
+            self._finish(index, UNSENT)
 
     def _give(self, connection: Connection, index: int) -> None:
+        self._busy[connection] = None
         connection.send(index, self._requests[index % len(self._requests)])
 
-    def _connect(self) -> None:
-        task = asyncio.ensure_future(self._open())
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _open(self) -> None:
+    async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(
@@ -167,36 +171,40 @@ class Exchange:
         except OSError:
             if self._waiting:
                 self._finish(self._waiting.popleft(), LOST)
-            return
-        self._connections.add(connection)
-        self._use(connection)
+        else:
+            self._use(connection)
 
     def _use(self, connection: Connection) -> None:
         if self._waiting:
             self._give(connection, self._waiting.popleft())
         else:
-            connection.request = -1
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
 
-    def _receive(self, connection: Connection, status: int, head: bytes, body: bytes) -> None:
-        index = connection.request
-        if status == LOST:
-            self._forget(connection)
-            if connection.answers:  # it was kept open, and closed just before: every client asks again
-                self._dispatch(index)
-                return
-        elif status == 200:
-            self._bodies[index % len(self._requests), body] += 1
-        elif status in (429, 503) and b"\r\nretry-after:" not in head:
-            self.without_retry_after.add(index)
-        self._finish(index, status)
-        if status != LOST:
+    def _receive(self, connection: Connection, index: int, answer: Answer) -> None:
+        self._busy.pop(connection)
+        if answer.status != LOST:
             self._use(connection)
+        elif connection.answers:  # it was kept open, and closed just before: every client asks again
+            self._dispatch(index)
+            return
+        if answer.status == 200:
+            self._bodies[index % len(self._requests), answer.body] += 1
+        elif answer.status in (429, 503) and b"\r\nretry-after:" not in answer.head:
+            self.without_retry_after.add(index)
+        self._finish(index, answer.status)
+
+    def _give_up(self) -> None:
+        """Close the connections of the requests that have waited too long."""
+        latest = self._now() - _PATIENCE
+        while self._waiting and self.scheduled[self._waiting[0]] < latest:
+            self._finish(self._waiting.popleft(), TIMED_OUT)
+        for connection in [one for one in self._busy if self.scheduled[one.request] < latest]:
+            self._busy.pop(connection)
+            self._finish(connection.request, TIMED_OUT)
+            connection.close()
 
     def _finish(self, index: int, status: int) -> None:
         self.answered[index] = self._now()
@@ -218,8 +226,7 @@ class Exchange:
         during = (self.status == 200) & (self.answered >= start) & (self.answered < start + phase.seconds)
         p50, p99 = np.quantile(latency, [0.5, 0.99]) if len(latency) else (np.nan, np.nan)
         late = self.released[requests] - self.scheduled[requests]
-        names = {LOST: "lost", _UNANSWERED: "unanswered"}
-        counts = Counter(names.get(code, str(code)) for code in status.tolist())
+        counts = Counter(_NAMES.get(code, str(code)) for code in status.tolist())
         return OpenLoop(
             phase.name,
             len(status) / phase.seconds,

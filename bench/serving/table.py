@@ -41,16 +41,20 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
-    """Of the rates in the same round."""
+    """Of the figures in the same round; the CPU's time is the one that other processes disturb least."""
 
-    def ratio(name: str, point: int) -> str:
-        pairs = [(round_.closed[OURS][point].rate, round_.closed[name][point].rate) for round_ in rounds]
-        values = [ours / other for ours, other in pairs if other]
-        return f"{median(values):.2f}" if values else "no right answer"
+    def table(title: str, ratio: Callable[[ClosedLoop, ClosedLoop], float]) -> str:
+        def cell(name: str, point: int) -> str:
+            pairs = [(round_.closed[OURS][point], round_.closed[name][point]) for round_ in rounds]
+            values = [ratio(ours, other) for ours, other in pairs if ours.rate and other.rate]
+            return f"{median(values):.2f}" if values else "no right answer"
 
-    rows = [[TITLES[name], *(ratio(name, point) for point in range(len(CONNECTIONS)))] for name in others]
-    head = ["right answers a second, ours divided by", *(f"c={many}" for many in CONNECTIONS)]
-    return "## Ours beside the others\n\n" + grid(head, rows)
+        rows = [[TITLES[name], *(cell(name, point) for point in range(len(CONNECTIONS)))] for name in others]
+        return grid([title, *(f"c={many}" for many in CONNECTIONS)], rows)
+
+    rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
+    cost = table("CPU time of an answer: divided by ours", lambda ours, other: other.cpu_ms / ours.cpu_ms)
+    return f"## Ours beside the others\n\n{rate}\n\n{cost}"
 
 
 def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
