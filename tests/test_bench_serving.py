@@ -57,6 +57,8 @@ def test_the_open_loop_accounts_for_every_request(target: Target, pictures: Work
         assert run.phase == phase.name
         assert run.statuses == {"200": len(moments)}
         assert run.offered == len(moments) / phase.seconds
+        assert run.p50_ms is not None
+        assert run.p99_ms is not None
         assert 0 < run.p50_ms <= run.p99_ms
         assert run.without_retry_after == 0
 

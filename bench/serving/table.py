@@ -104,7 +104,7 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
 def open_section(opened: Open) -> str:
     before, after = opened.memory_before, opened.memory_after
-    head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "answers", "no Retry-After", "client late p99 ms"]
+    head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     rows = [open_row(run) for run in (opened.half, *opened.overload)]
     return (
         f"## Open loop, Poisson arrivals (saturation: {opened.saturation:.0f} right answers/s at 128 connections)\n\n"
@@ -116,5 +116,5 @@ def open_section(opened: Open) -> str:
 
 def open_row(run: OpenLoop) -> list[str]:
     answers = ", ".join(f"{status}: {count}" for status, count in run.statuses.items())
-    numbers = [f"{run.offered:.0f}", f"{run.goodput:.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}"]
-    return [run.phase, *numbers, answers, str(run.without_retry_after), f"{run.late_p99_ms:.2f}"]
+    times = [f"{value:.1f}" if value is not None else "-" for value in (run.p50_ms, run.p99_ms, run.late_p99_ms)]
+    return [run.phase, f"{run.offered:.0f}", f"{run.goodput:.0f}", *times, answers, str(run.without_retry_after)]

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def raw_batches() -> Workload:
     return Workload("application/octet-stream", bodies, [expected[order] for order in orders])
 
 
+@cache
 def different_images(count: int) -> tuple[Pixels, Probabilities]:
     """Images uint8 [count, 32, 32, 3] that the file answers differently, each by more than `_APART`, and the answers.
 

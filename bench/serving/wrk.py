@@ -38,7 +38,7 @@ def find_wrk() -> str:
     """The program. Raises InputError that names the package."""
     program = shutil.which("wrk")
     if program is None:
-        raise InputError("wrk is not installed; it is the package `wrk` of Debian, Ubuntu, Fedora and Homebrew.")
+        raise InputError("wrk is not installed; it is the package `wrk` of Debian, Ubuntu and Homebrew.")
     return program
 
 
