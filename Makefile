@@ -8,7 +8,7 @@ NAME ?= $(notdir $(RUN))
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check format train export lock clean
+.PHONY: help serve test check format train export bench lock clean
 
 help:
 	@echo "make serve    install what serving needs, and serve the bundles in models/ on port 3000"
@@ -16,6 +16,7 @@ help:
 	@echo "make check    formatting, lint and types"
 	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
 	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
+	@echo "make bench    our server beside others; needs wrk   (ARGS='--seconds 3 --rounds 1' and so on)"
 
 serve: $(VENV)/.serve
 	$(BIN)/bentoml serve $(ARGS)
@@ -38,6 +39,9 @@ train: $(VENV)/.full
 export: $(VENV)/.full
 	$(BIN)/python -m export $(RUN)/best.pt --out models/$(NAME) $(ARGS)
 
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench.serving $(ARGS)
+
 # A stamp is touched when its requirements are in, so that an install that was interrupted is done again.
 $(VENV)/.serve: requirements/serve.txt requirements/gpu.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --requirement requirements/serve.txt
@@ -49,12 +53,16 @@ $(VENV)/.full: requirements/full.txt requirements/tune.txt requirements/gpu.txt 
 	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.serve | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements/bench.txt
+	@touch $@
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, gpu.txt and tune.txt full.txt's.
+# Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, the others full.txt's.
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
 lock: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
@@ -62,6 +70,7 @@ lock: | $(BIN)/python
 	$(COMPILE) --constraints requirements/serve.txt requirements/full.in --output-file requirements/full.txt
 	$(COMPILE) requirements/gpu.in --output-file requirements/gpu.txt
 	$(COMPILE) requirements/tune.in --output-file requirements/tune.txt
+	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 
 clean:
 	rm -rf $(VENV)

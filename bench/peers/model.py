@@ -1,0 +1,47 @@
+"""What every peer shares with ours: the file, the engine's threads, the decoding, the answer, the frozen heap."""
+
+import gc
+from typing import IO
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from cifar_models.bundle import Probabilities, read_manifest
+from cifar_models.picture import Pixels
+from serving.settings import Settings, available_cores
+
+BUNDLE = Settings().bundles / Settings().model
+LABELS = read_manifest(BUNDLE).labels
+MAX_BATCH = Settings().max_batch  # images
+
+
+def load_session() -> onnxruntime.InferenceSession:
+    """The int8 file with the options of our own engine."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(BUNDLE / "model.int8.onnx", options, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, images: Pixels) -> Probabilities:
+    """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3]."""
+    (probabilities,) = session.run(["probabilities"], {"images": images})
+    return np.asarray(probabilities)
+
+
+def decode(file: IO[bytes]) -> Pixels:
+    """uint8 [32, 32, 3] of an encoded picture; every picture that the benchmark sends has that size."""
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def answer(row: Probabilities) -> dict[str, float]:
+    """The probabilities [classes] of one image by label."""
+    return dict(zip(LABELS, row.tolist(), strict=True))
+
+
+def freeze_heap() -> None:
+    """What our server does when it has loaded: full collections find nothing to free, and take milliseconds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,0 +1,1 @@
+"""Our server's speed, beside its peers' and its engine's: python -m bench.serving."""

@@ -1,0 +1,64 @@
+"""python -m bench.serving [--seconds 6] [--rounds 3] [--json FILE]: our server, its peers and its engine in one run."""
+
+import argparse
+import json
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.serving.machine import describe_machine
+from bench.serving.overload import measure_open
+from bench.serving.rounds import PARTS, Plan, note
+from bench.serving.server import SERVERS
+from bench.serving.table import markdown
+from bench.serving.workload import raw_batches, single_pictures
+from bench.serving.wrk import find_wrk
+from cifar_models.errors import run_command
+
+
+def main() -> None:
+    options = parse_options()
+    find_wrk()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
+    allow_connections()
+    machine = describe_machine()
+    plan = Plan(single_pictures(), raw_batches(), options.only, options.servers, options.seconds)
+    in_rounds = set(options.only) - {"open"}
+    rounds = [plan.run(number) for number in range(options.rounds)] if in_rounds else []
+    opened = None
+    if "open" in options.only:
+        note("open loop")
+        opened = measure_open(plan.pictures, seconds=options.seconds, overload_seconds=options.overload)
+    if options.json:
+        command = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+        report = {
+            "machine": machine,
+            "options": command,
+            "rounds": [asdict(round_) for round_ in rounds],
+            "open": asdict(opened) if opened else None,
+        }
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(markdown(machine, rounds, opened))
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.serving", description="Our server, its peers, its engine.")
+    parser.add_argument("--seconds", type=float, default=6, help="of each point (default: 6)")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
+    parser.add_argument("--overload", type=float, default=60, help="seconds at twice the saturation (default: 60)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts (default: all)")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=tuple(SERVERS), help="default: all")
+    parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
+    return parser.parse_args()
+
+
+def allow_connections() -> None:
+    """As many open files as the system lets us have, for the client and the servers that it starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    run_command(main)

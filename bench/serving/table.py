@@ -1,0 +1,120 @@
+"""A run as Markdown: ratios first, for only they mean something on a machine that does other things too."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from bench.serving.open_loop import OpenLoop
+from bench.serving.overload import Open
+from bench.serving.rounds import CONNECTIONS, Round
+from bench.serving.server import OURS, TITLES, Startup
+from bench.serving.workload import BULK
+from bench.serving.wrk import ClosedLoop
+
+
+def markdown(machine: dict[str, Any], rounds: Sequence[Round], opened: Open | None) -> str:
+    """Every section that was measured; the medians of the rounds."""
+    sections = [
+        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, load {machine['load'][0]}, "
+        f"Python {machine['python']}, {', '.join(f'{name} {number}' for name, number in machine['versions'].items())}"
+    ]
+    servers = [name for name in TITLES if any(round_.closed.get(name) for round_ in rounds)]
+    if OURS in servers and len(servers) > 1:
+        sections.append(ratios(rounds, [name for name in servers if name != OURS]))
+    if servers:
+        sections.append(closed(rounds, servers))
+    if any(round_.engine for round_ in rounds):
+        sections.append(engine(rounds))
+    if any(round_.bulk for round_ in rounds):
+        sections.append(bulk(rounds))
+    started = [name for name in TITLES if any(name in round_.startup for round_ in rounds)]
+    if started:
+        sections.append(startup(rounds, started))
+    if opened:
+        sections.append(open_section(opened))
+    return "\n\n".join(sections)
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
+    """Of the figures in the same round; the CPU's time is the one that other processes disturb least."""
+
+    def table(title: str, ratio: Callable[[ClosedLoop, ClosedLoop], float]) -> str:
+        def cell(name: str, point: int) -> str:
+            pairs = [(round_.closed[OURS][point], round_.closed[name][point]) for round_ in rounds]
+            values = [ratio(ours, other) for ours, other in pairs if ours.rate and other.rate]
+            return f"{median(values):.2f}" if values else "no right answer"
+
+        rows = [[TITLES[name], *(cell(name, point) for point in range(len(CONNECTIONS)))] for name in others]
+        return grid([title, *(f"c={many}" for many in CONNECTIONS)], rows)
+
+    rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
+    cost = table("CPU time of an answer: divided by ours", lambda ours, other: other.cpu_ms / ours.cpu_ms)
+    return f"## Ours beside the others\n\n{rate}\n\n{cost}"
+
+
+def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
+    def row(name: str, point: int) -> list[str]:
+        runs = [round_.closed[name][point] for round_ in rounds]
+        middle = middle_of(runs)
+        counts = [str(sum(run.refused for run in runs)), str(sum(run.lost for run in runs)), "0"]
+        times = [f"{middle(lambda run: run.p50_ms):.1f}", f"{middle(lambda run: run.p99_ms):.1f}"]
+        cost = f"{middle(lambda run: run.cpu_ms):.2f}"
+        return [TITLES[name], str(CONNECTIONS[point]), f"{middle(lambda run: run.rate):.0f}", *times, cost, *counts]
+
+    head = ["server", "connections", "right answers/s", "p50 ms", "p99 ms", "CPU ms each", "refused", "lost", "wrong"]
+    rows = [row(name, point) for name in servers for point in range(len(CONNECTIONS))]
+    title = "## Closed loop: one 32x32 PNG per request, multipart (wrk; latency of refusals too)\n\n"
+    return title + grid(head, rows)
+
+
+def middle_of(runs: Sequence[ClosedLoop]) -> Callable[[Callable[[ClosedLoop], float]], float]:
+    return lambda value: median(value(run) for run in runs)
+
+
+def engine(rounds: Sequence[Round]) -> str:
+    sizes = rounds[0].engine
+    rates = [f"{median(round_.engine[size] for round_ in rounds):.0f}" for size in sizes]
+    return "## Engine alone\n\n" + grid(["batch", *map(str, sizes)], [["images/s", *rates]])
+
+
+def bulk(rounds: Sequence[Round]) -> str:
+    rates = [run.rate * BULK for round_ in rounds for run in round_.bulk]
+    text = f"## {BULK} images per request, raw pixels\n\nours: {median(rates):.0f} images/s"
+    shares = [BULK * round_.bulk[0].rate / max(round_.engine.values()) for round_ in rounds if round_.engine]
+    return text + (f", {median(shares):.0%} of the engine's own best in the same round" if shares else "")
+
+
+def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
+    def row(name: str) -> list[str]:
+        starts: list[Startup] = [round_.startup[name] for round_ in rounds]
+        seconds = [median(start.ready for start in starts), median(start.first_answer for start in starts)]
+        shared = [start.memory.pss for start in starts if start.memory.pss is not None]
+        memory = [median(start.memory.rss for start in starts), median(start.memory.worker_rss for start in starts)]
+        pss = f"{median(shared):.0f}" if shared else "-"
+        return [TITLES[name], *(f"{value:.1f}" for value in seconds), pss, *(f"{value:.0f}" for value in memory)]
+
+    head = ["server", "ready s", "first answer s", "PSS MiB", "RSS MiB", "largest process's RSS MiB"]
+    return "## Start and memory (all processes)\n\n" + grid(head, [row(name) for name in servers])
+
+
+def open_section(opened: Open) -> str:
+    before, after = opened.memory_before, opened.memory_after
+    head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
+    rows = [open_row(run) for run in (opened.half, *opened.overload)]
+    return (
+        f"## Open loop, Poisson arrivals (saturation: {opened.saturation:.0f} right answers/s at 128 connections)\n\n"
+        f"{grid(head, rows)}\n\n"
+        f"worker's RSS {before.worker_rss:.0f} MiB before the overload, {after.worker_rss:.0f} MiB after it; "
+        f"all processes {before.rss:.0f} and {after.rss:.0f} MiB"
+    )
+
+
+def open_row(run: OpenLoop) -> list[str]:
+    answers = ", ".join(f"{status}: {count}" for status, count in run.statuses.items())
+    times = [f"{value:.1f}" if value is not None else "-" for value in (run.p50_ms, run.p99_ms, run.late_p99_ms)]
+    return [run.phase, f"{run.offered:.0f}", f"{run.goodput:.0f}", *times, answers, str(run.without_retry_after)]

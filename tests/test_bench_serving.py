@@ -1,0 +1,140 @@
+"""The serving benchmark: its clients, its checks and its peers, against real servers."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ServerProcess, command
+
+from bench.serving.errors import ServerDied, WrongAnswer
+from bench.serving.open_loop import Phase, open_loop, poisson_schedule
+from bench.serving.server import OURS, SERVERS, free_port, running
+from bench.serving.server import ServerProcess as Target
+from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
+from bench.serving.wrk import closed_loop
+
+PHASES = [Phase("slow", 20, 0.5), Phase("fast", 60, 0.5)]  # little enough for a busy machine
+INSTALLED_ONLY_FOR_THE_BENCHMARK = ("fastapi", "litserve")
+
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs the program wrk, of the package wrk")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Workload:
+    return single_pictures()
+
+
+@pytest.fixture(scope="module")
+def wrong(pictures: Workload) -> Workload:
+    """Each picture with the answer of the one before it."""
+    return replace(pictures, expected=[pictures.expected[-1], *pictures.expected[:-1]])
+
+
+@pytest.fixture
+def target(server: ServerProcess) -> Target:
+    """The tests' server as the benchmark sees it."""
+    return Target(server.process, int(server.url.rpartition(":")[2]), server.log)
+
+
+def test_a_schedule_is_the_same_for_the_same_seed_and_keeps_its_rates() -> None:
+    phases = [Phase("first", 1000, 4), Phase("second", 100, 4)]
+    first, second = poisson_schedule(phases, seed=1)
+    assert np.array_equal(np.concatenate([first, second]), np.concatenate(poisson_schedule(phases, seed=1)))
+    assert not np.array_equal(first, poisson_schedule(phases, seed=2)[0])
+    assert 0 <= first[0] < first[-1] < 4 <= second[0] < second[-1] < 8
+    assert len(first) == pytest.approx(4000, rel=0.1)
+    assert len(second) == pytest.approx(400, rel=0.2)
+    assert np.diff(first).std() == pytest.approx(1 / 1000, rel=0.1)  # of an exponential distribution: its mean
+
+
+def test_the_open_loop_accounts_for_every_request(target: Target, pictures: Workload) -> None:
+    runs = open_loop(target, pictures, PHASES, seed=3)
+    for phase, run, moments in zip(PHASES, runs, poisson_schedule(PHASES, seed=3), strict=True):
+        assert run.phase == phase.name
+        assert run.statuses == {"200": len(moments)}
+        assert run.offered == len(moments) / phase.seconds
+        assert run.p50_ms is not None
+        assert run.p99_ms is not None
+        assert 0 < run.p50_ms <= run.p99_ms
+        assert run.without_retry_after == 0
+
+
+def test_the_open_loop_sees_an_answer_that_is_another_pictures(target: Target, wrong: Workload) -> None:
+    with pytest.raises(WrongAnswer, match="answers of the open loop are wrong"):
+        open_loop(target, wrong, PHASES[:1], seed=3)
+
+
+def test_the_open_loop_counts_refusals_by_status(target: Target, pictures: Workload) -> None:
+    unknown = replace(pictures, content_type="text/plain")
+    (run,) = open_loop(target, unknown, PHASES[:1], seed=3)
+    assert list(run.statuses) == ["415"]
+    assert run.goodput == 0
+
+
+def test_the_open_loop_counts_what_nobody_answers(server: ServerProcess, pictures: Workload) -> None:
+    (run,) = open_loop(Target(server.process, free_port(), server.log), pictures, PHASES[:1], seed=3)
+    assert list(run.statuses) == ["lost"]
+
+
+@needs_wrk
+@pytest.mark.parametrize("connections", [1, 8])
+def test_the_closed_loop_gets_right_answers(target: Target, pictures: Workload, connections: int) -> None:
+    run = closed_loop(target, pictures, connections=connections, seconds=1)
+    assert run.rate > 0
+    assert run.refused == run.lost == 0
+    assert 0 < run.p50_ms <= run.p99_ms
+
+
+@needs_wrk
+def test_the_closed_loop_checks_every_image_of_a_request(target: Target) -> None:
+    batches = raw_batches()
+    assert closed_loop(target, batches, connections=2, seconds=1).rate > 0
+    last_differs = [np.concatenate([rows[:-1], rows[:1]]) for rows in batches.expected]
+    with pytest.raises(WrongAnswer, match="are wrong"):
+        closed_loop(target, replace(batches, expected=last_differs), connections=2, seconds=1)
+    assert batches.images == BULK
+
+
+@needs_wrk
+def test_the_closed_loop_sees_an_answer_that_is_another_pictures(target: Target, wrong: Workload) -> None:
+    with pytest.raises(WrongAnswer, match="are wrong"):
+        closed_loop(target, wrong, connections=1, seconds=1)
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != OURS])
+def test_a_peer_gives_the_same_answers(name: str, pictures: Workload) -> None:
+    if name in INSTALLED_ONLY_FOR_THE_BENCHMARK and importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs {name}, of requirements/bench.txt")
+    with running(name, pictures) as (server, startup):
+        (run,) = open_loop(server, pictures, PHASES[:1], seed=3)
+        assert list(run.statuses) == ["200"]
+        assert 0 < startup.ready <= startup.first_answer
+        assert 0 < startup.memory.worker_rss <= startup.memory.rss
+
+
+def test_a_server_that_dies_ends_the_run_with_its_log(pictures: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SERVERS, "broken", ("bench.peers.no_such_peer",))
+    with pytest.raises(ServerDied, match=r"(?s)stopped with code 1.*No module named"), running("broken", pictures):
+        pass
+
+
+def test_a_missing_wrk_is_named_with_its_package(tmp_path: Path) -> None:
+    done = command("bench.serving", check=False, PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: wrk is not installed; it is the package `wrk`")
+
+
+@needs_wrk
+def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
+    options = ("--seconds", "1", "--rounds", "1", "--overload", "1")
+    done = command("bench.serving", *options, "--only", "engine", "open", "--json", tmp_path / "report.json")
+    for section in ("## Engine alone", "## Open loop"):
+        assert section in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["rounds"][0]["engine"].keys() == {"1", "32", "64", "256"}
+    assert report["open"]["saturation"] > 0
+    assert [run["phase"] for run in report["open"]["overload"]] == ["before", "overload", "after"]
