@@ -37,10 +37,11 @@ _GOLDEN = "golden.npz"
 _PACKAGES = (torch, onnx, onnxscript, onnxruntime, safetensors)
 
 Report = Callable[[str], object]
+tell = partial(print, flush=True)
 
 
 def export_bundle(
-    source: Source, folder: Path, *, formats: Sequence[str] = tuple(FORMATS), report: Report = print
+    source: Source, folder: Path, *, formats: Sequence[str] = tuple(FORMATS), report: Report = tell
 ) -> Manifest:
     """Make the bundle `folder`; an older one there is replaced only when every gate has passed.
 

@@ -40,5 +40,5 @@ class Runner:
 
     def in_batches(self, images: Pixels) -> Outputs:
         """The outputs of many images, some at a time."""
-        parts = [self(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+        parts = [self(images[start : start + _BATCH]) for start in range(0, max(1, len(images)), _BATCH)]
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

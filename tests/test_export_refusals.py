@@ -1,13 +1,15 @@
 """What `python -m export` refuses, and that a refusal leaves everything as it was."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import command, write_tiny_data
+from conftest import ROOT, command, write_tiny_data
 from damaged import copy_bundle
 
 from cifar_models.bundle import open_bundle
@@ -20,6 +22,7 @@ from export.folder import replacing_folder
 from export.parity import TOLERANCES
 from export.reference import build_reference
 from export.source import Source, load_source
+from serving.bundles import find_bundles
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,21 @@ def test_an_interrupted_export_leaves_the_bundle_before_it(tiny_bundle: Path, so
         export_bundle(source, folder, report=interrupt)
     assert contents(tmp_path) == {f"tiny/{name}": data for name, data in before.items()}
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_killed_export_leaves_the_bundle_before_it(
+    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    before = contents(folder)
+    line = ["export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data]
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert next(iter(process.stdout or ())).startswith("model.onnx ")  # the first of the new files is there
+        process.kill()
+    assert contents(folder) == before
+    assert list(find_bundles(tmp_path)) == ["tiny"]  # a server does not see what the killed one left
 
 
 def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:

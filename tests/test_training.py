@@ -110,6 +110,16 @@ def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_run: Path, ti
     assert_same(load_checkpoint(run.last), load_checkpoint(tiny_run / "last.pt"))
 
 
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_trains_to_the_same(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Its checkpoint is one of the network, not of the compiler's wrapper."""
+    line = (*RECIPE, "--compile", "--data", tiny_data, "--out", tmp_path / "run")
+    command("training.fit", *line, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    plain, compiled = load_checkpoint(whole / "best.pt"), load_checkpoint(tmp_path / "run" / "best.pt")
+    assert set(compiled.weights) == set(plain.weights)
+    assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=0.02)
+
+
 def test_a_finished_run_has_nothing_to_resume(whole: Path, tiny_data: Path) -> None:
     before = contents(whole)
     command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", whole)

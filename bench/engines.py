@@ -1,0 +1,75 @@
+"""A bundle's engines beside each other: python -m bench.engines [--model NAME]: images a second, batch by batch."""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+from cifar_models.bundle import open_bundle
+from cifar_models.errors import InputError, run_command
+from cifar_models.picture import Pixels
+from export.golden import smooth_images
+from serving.engine import ENGINES, Engine
+from serving.settings import Settings
+
+BATCHES = (1, 32, 64, 256)  # images
+_DIFFERENT = 64
+
+
+def main() -> None:
+    settings = Settings()
+    parser = argparse.ArgumentParser(prog="python -m bench.engines", description="Images a second of every engine.")
+    parser.add_argument("--model", default=settings.model, help=f"bundle (default: {settings.model})")
+    parser.add_argument("--seconds", type=float, default=2, help="of each point (default: 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    found = compare(settings.bundles / options.model, settings.engine_threads, options.seconds, options.rounds)
+    print(f"{'images a second, batches of':28}" + "".join(f"{size:>8}" for size in BATCHES))
+    for name, rates in found.items():
+        print(f"{name:28}" + "".join(f"{rates[size]:8.0f}" for size in BATCHES))
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def compare(bundle: Path, threads: int, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
+    """By engine and size of batch: the medians of rounds in which all take turns."""
+    names = [name for name, kind in ENGINES.items() if not kind.cuda]
+    engines = {name: load_engine(name, bundle, threads) for name in names}
+    found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in names}
+    for _ in range(rounds):
+        for size in BATCHES:
+            for name, engine in engines.items():
+                found[name][size].append(rate(engine, size, seconds))
+    return {name: {size: statistics.median(rates) for size, rates in sizes.items()} for name, sizes in found.items()}
+
+
+def load_engine(name: str, folder: Path, threads: int) -> Engine:
+    """Raises InputError when the bundle has no file for it."""
+    kind = ENGINES[name]
+    bundle = open_bundle(folder)
+    artifact = bundle.manifest.find(kind.artifact)
+    if artifact is None:
+        raise InputError(f"{folder} has no {kind.artifact}, which {name} runs; export it with that format.")
+    return kind.load(bundle.path(artifact), threads)
+
+
+def rate(engine: Engine, size: int, seconds: float) -> float:
+    """Images a second in batches of `size`, once it is warm."""
+    batch = batch_of(size)
+    engine(batch)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        engine(batch)
+        count += size
+    return count / (time.perf_counter() - started)
+
+
+def batch_of(size: int) -> Pixels:
+    images = smooth_images(min(size, _DIFFERENT))
+    return images.repeat(-(-size // len(images)), axis=0)[:size]
+
+
+if __name__ == "__main__":
+    run_command(main)
