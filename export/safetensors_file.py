@@ -18,6 +18,18 @@ def export_safetensors(model: Classifier, path: Path, metadata: dict[str, str]) 
     """Write the network's weights to `path`, as halves where halves hold them exactly."""
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
     save_file({name: halved(value) for name, value in weights.items()}, path, metadata)
+    sort_header(path)
+
+
+def sort_header(path: Path) -> None:
+    """Put the names in the file's header in order: the library writes the metadata in another one every time.
+
+    The format is a header's length in 8 bytes, the header as JSON, padded with spaces, and the numbers.
+    """
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    path.write_bytes(content[:8] + header.encode().ljust(length) + content[8 + length :])
 
 
 def halved(value: Tensor) -> Tensor:

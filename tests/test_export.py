@@ -81,7 +81,7 @@ def test_exporting_again_replaces_it(tiny_run: Path, tiny_data: Path, tiny_bundl
     assert (folder / "manifest.json").read_bytes() != (tiny_bundle / "manifest.json").read_bytes()  # the time differs
     assert after.weights_sha256 == before.weights_sha256
     assert [artifact.parity for artifact in after.artifacts] == [artifact.parity for artifact in before.artifacts]
-    for artifact in before.artifacts:  # the same bytes, but for the time in the manifest and what it changes nowhere
+    for artifact in before.artifacts:
         assert (folder / artifact.file).read_bytes() == (tiny_bundle / artifact.file).read_bytes(), artifact.file
     assert (folder / "golden.npz").read_bytes() == (tiny_bundle / "golden.npz").read_bytes()
     assert (folder / "README.md").read_bytes() == (tiny_bundle / "README.md").read_bytes()
