@@ -1,9 +1,10 @@
-"""The ASGI application in front of BentoML's: our routes, our errors; health, schema and metrics are left to BentoML.
+"""The ASGI application in front of BentoML's: our routes, our errors; health and schema are left to BentoML.
 
 It stands before BentoML's router rather than behind it, because a request then skips BentoML's own parsing, validation
 and serialisation, which cost more than the batching.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.answer import json_response, refusal_response
 from serving.errors import EngineFailed, MethodNotAllowed, NotFound, Refusal
+from serving.metrics import CONTENT_TYPE
 from serving.server import Server
+from serving.trace import trace_of
 
 logger = logging.getLogger(__name__)
 
-_BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json"}
+_BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/docs.json", "/schema.json"}
 _PAGE = Path(__file__).parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -33,11 +36,13 @@ class App:
         self._routes: dict[str, tuple[str, Handler]] = {
             "/classify": ("POST", self._classify),
             "/models": ("GET", self._models),
+            "/metrics": ("GET", self._metrics),
             "/": ("GET", self._page),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _BENTOML_PATHS:
+            trace_of(scope).route = scope.get("path", "")
             await self._app(scope, receive, send)
             return
         try:
@@ -50,17 +55,22 @@ class App:
         try:
             return await self._route(request)
         except Refusal as refusal:
-            return refusal_response(refusal)
+            return self._refuse(request, refusal)
         except ClientDisconnect:
             raise
         except Exception:
-            logger.exception("%s %s failed", request.method, request.url.path)
-            return refusal_response(EngineFailed("The server failed; its log says why."))
+            logger.exception("Request %r failed", trace_of(request.scope).id.decode())
+            return self._refuse(request, EngineFailed("The server failed; its log says why."))
+
+    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+        trace_of(request.scope).refused(refusal.code, str(refusal))
+        return refusal_response(refusal)
 
     async def _route(self, request: Request) -> Response:
         path = request.scope["path"]
         if path not in self._routes:
             raise NotFound(f"There is nothing at {path}; see GET / for what there is.")
+        trace_of(request.scope).route = path
         method, handler = self._routes[path]
         # The server in front drops the body of an answer to HEAD.
         if request.method != method and (method, request.method) != ("GET", "HEAD"):
@@ -72,6 +82,10 @@ class App:
 
     async def _models(self, request: Request) -> Response:
         return json_response(self._server.models())
+
+    async def _metrics(self, request: Request) -> Response:
+        # Not on the event loop: adding up the files of many workers takes milliseconds.
+        return Response(await asyncio.to_thread(self._server.metrics.render), media_type=CONTENT_TYPE)
 
     async def _page(self, request: Request) -> Response:
         return FileResponse(_PAGE)

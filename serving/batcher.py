@@ -21,6 +21,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
@@ -33,6 +35,26 @@ logger = logging.getLogger(__name__)
 _TOO_LATE = "The answer was not ready before the deadline; try again later."
 
 
+class Timings(Protocol):
+    """Where the batcher writes what a request's time went to, in seconds."""
+
+    queue: float | None  # until its first image went to the engine, or it was given up
+    inference: float | None  # of the batches that held its images
+
+
+class Observer(Protocol):
+    """Is told what happens, on the event loop: whoever observes must be quick."""
+
+    def queue(self, images: int, /) -> None:
+        """So many images wait now."""
+
+    def waited(self, seconds: float, /) -> None:
+        """A request has left the queue."""
+
+    def batch(self, images: int, seconds: float, /) -> None:
+        """The engine has computed a batch."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One request's images and what has come back for them."""
@@ -40,6 +62,8 @@ class Job:
     images: Pixels
     deadline: float  # of the event loop's clock
     answer: asyncio.Future[Probabilities]
+    timings: Timings | None = None
+    arrived: float = field(default_factory=perf_counter)
     taken: int = 0  # images that were given to the engine
     parts: list[Probabilities] = field(default_factory=list)
 
@@ -59,8 +83,16 @@ class Slice:
 class Batcher:
     """Feeds `engine` from one thread of its own. All methods belong to the event loop that runs them."""
 
-    def __init__(self, engine: Callable[[Pixels], Probabilities], *, max_batch: int, max_queue: int) -> None:
+    def __init__(
+        self,
+        engine: Callable[[Pixels], Probabilities],
+        *,
+        max_batch: int,
+        max_queue: int,
+        observer: Observer | None = None,
+    ) -> None:
         self._engine = engine
+        self._observer = observer
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[Job] = deque()
@@ -69,8 +101,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._closed = False
 
-    async def classify(self, images: Pixels, *, deadline: float) -> Probabilities:
-        """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3].
+    async def classify(self, images: Pixels, *, deadline: float, timings: Timings | None = None) -> Probabilities:
+        """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3]; fills `timings` in.
 
         Raises QueueFull, DeadlinePassed (`deadline` is a time of the loop's clock), EngineFailed, NotReady (closed).
         """
@@ -78,15 +110,19 @@ class Batcher:
             raise NotReady("The server is stopping.")
         if self._waiting + len(images) > self._max_queue:
             raise QueueFull(f"{self._waiting} images wait already, at most {self._max_queue} may; try again later.")
-        job = Job(images, deadline, asyncio.get_running_loop().create_future())
+        job = Job(images, deadline, asyncio.get_running_loop().create_future(), timings)
         self._queue.append(job)
         self._waiting += len(images)
         self._start()
+        self._tell_queue()
         try:
             async with asyncio.timeout_at(deadline):
                 return await job.answer
         except TimeoutError:
             raise DeadlinePassed(_TOO_LATE) from None
+        finally:
+            if not job.taken:
+                self._leave(job)  # given up; also a wait, or the waits would look short when most are given up
 
     async def close(self) -> None:
         """Refuse new work, finish what was accepted, and stop the thread."""
@@ -103,7 +139,7 @@ class Batcher:
         self._batch = self._gather()
         if self._batch:
             images = [part.images for part in self._batch]
-            done = asyncio.get_running_loop().run_in_executor(self._thread, self._compute, images)
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._time, images)
             done.add_done_callback(self._finish)
 
     def _gather(self) -> list[Slice]:
@@ -116,6 +152,8 @@ class Batcher:
             if job.answer.done() or job.deadline <= now:
                 self._drop()
                 continue
+            if not job.taken:
+                self._leave(job)
             count = min(room, job.waiting)
             batch.append(Slice(job, job.images[job.taken : job.taken + count]))
             job.taken += count
@@ -131,6 +169,19 @@ class Batcher:
         if not job.answer.done():
             job.answer.set_exception(DeadlinePassed(_TOO_LATE))
 
+    def _leave(self, job: Job) -> None:
+        """Note how long a job was in the queue."""
+        seconds = perf_counter() - job.arrived
+        if job.timings is not None:
+            job.timings.queue = seconds
+        if self._observer is not None:
+            self._observer.waited(seconds)
+
+    def _time(self, images: list[Pixels]) -> tuple[list[Probabilities | Exception], float]:
+        """In the engine's thread: what it computes, and the seconds that it takes."""
+        start = perf_counter()
+        return self._compute(images), perf_counter() - start
+
     def _compute(self, images: list[Pixels]) -> list[Probabilities | Exception]:
         """In the engine's thread: one result for each slice, an exception where the engine cannot compute it."""
         try:
@@ -143,11 +194,25 @@ class Batcher:
             return self._compute(images[:middle]) + self._compute(images[middle:])
         return list(np.split(probabilities, np.cumsum([len(part) for part in images[:-1]])))
 
-    def _finish(self, done: "asyncio.Future[list[Probabilities | Exception]]") -> None:
+    def _finish(self, done: "asyncio.Future[tuple[list[Probabilities | Exception], float]]") -> None:
         batch, self._batch = self._batch, []
         self._start()  # before answering: the engine shall not wait for that
-        for part, result in zip(batch, done.result(), strict=True):
+        results, seconds = done.result()
+        for part, result in zip(batch, results, strict=True):
             self._answer(part.job, result)
+        self._tell_batch(batch, seconds)
+        self._tell_queue()
+
+    def _tell_queue(self) -> None:
+        if self._observer is not None:
+            self._observer.queue(self._waiting)
+
+    def _tell_batch(self, batch: list[Slice], seconds: float) -> None:
+        for part in batch:
+            if part.job.timings is not None:
+                part.job.timings.inference = (part.job.timings.inference or 0.0) + seconds
+        if self._observer is not None:
+            self._observer.batch(sum(len(part.images) for part in batch), seconds)
 
     def _answer(self, job: Job, result: Probabilities | Exception) -> None:
         if job.answer.done():

@@ -17,6 +17,7 @@ from serving.decode import decode_base64, decode_levels, decode_picture, decode_
 from serving.errors import DeadlinePassed, TooLarge, Unacceptable, Unreadable, UnsupportedType
 from serving.multipart import parse_form
 from serving.settings import Settings
+from serving.trace import trace_of
 
 T = TypeVar("T")
 
@@ -88,13 +89,14 @@ class RequestReader:
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise TooLarge(f"The body has {announced} bytes; at most {limit} are taken.")
+        trace = trace_of(request.scope)
         chunks: list[bytes] = []
-        size = 0
         async for chunk in request.stream():
             chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
+            trace.size += len(chunk)
+            if trace.size > limit:
                 raise TooLarge(f"The body has more than {limit} bytes.")
+        trace.received()
         return b"".join(chunks)
 
     async def _run(self, long: bool, function: Callable[..., T], *args: object) -> T:

@@ -5,6 +5,7 @@ import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from PIL.Image import Image
@@ -18,8 +19,10 @@ from serving.batcher import Batcher
 from serving.bundles import LoadedBundle, find_bundles, load_bundle
 from serving.engine import AUTO, ENGINES
 from serving.errors import NotReady, UnknownModel
+from serving.metrics import Metrics, ModelMetrics
 from serving.request import Options, RequestReader, decode_all, parse_options
 from serving.settings import Settings
+from serving.trace import Trace, trace_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class Serving:
     loaded: LoadedBundle
     batcher: Batcher
     description: dict[str, str]
+    metrics: ModelMetrics
 
 
 class Server:
@@ -49,6 +53,11 @@ class Server:
     @property
     def ready(self) -> bool:
         return self._ready
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Made when a worker first asks: each has its own, and the parent process none."""
+        return Metrics()
 
     def check(self) -> None:
         """Fail early and cheaply: InputError when a setting names what is not there or the default bundle is broken."""
@@ -80,8 +89,12 @@ class Server:
                 self._failed[name] = str(error)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
-            batcher = Batcher(loaded.engine, max_batch=settings.max_batch, max_queue=settings.max_queue)
-            self._serving[name] = Serving(loaded, batcher, loaded.describe())
+            description = loaded.describe()
+            metrics = self.metrics.model(description)
+            batcher = Batcher(
+                loaded.engine, max_batch=settings.max_batch, max_queue=settings.max_queue, observer=metrics
+            )
+            self._serving[name] = Serving(loaded, batcher, description, metrics)
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     async def stop(self) -> None:
@@ -92,24 +105,27 @@ class Server:
 
     async def classify(self, request: Request) -> dict[str, Any]:
         """POST /classify: the answer's content. Raises a Refusal."""
+        trace = trace_of(request.scope)
         deadline = self._deadline()
         images, options = await self._reader.read(request, deadline=deadline)
-        return await self._answer(images, options, deadline)
+        trace.decoded(len(images))
+        return await self._answer(images, options, deadline, trace)
 
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
         """The same for pictures in memory. Raises a Refusal."""
         deadline = self._deadline()
-        return await self._answer(decode_all(pictures), parse_options(options), deadline)
+        return await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
 
     def _deadline(self) -> float:
         if not self._ready:
             raise NotReady("The server is not ready; see /readyz and /models.")
         return asyncio.get_running_loop().time() + self._settings.timeout
 
-    async def _answer(self, images: Pixels, options: Options, deadline: float) -> dict[str, Any]:
+    async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> dict[str, Any]:
         serving = self._find(options.model or self._settings.model)
-        probabilities = await serving.batcher.classify(images, deadline=deadline)
+        probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
         answers = predictions(serving.loaded.labels, probabilities, options.top_k)
+        serving.metrics.classified(len(images))
         return {"model": serving.description, "predictions": answers}
 
     def _find(self, name: str) -> Serving:

@@ -32,6 +32,8 @@ class Settings(BaseModel):
     max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
     max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized
     timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from a request's first byte to its answer
+    log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
+    log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
 
     @model_validator(mode="after")
     def _roomy(self) -> "Settings":

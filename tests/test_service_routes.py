@@ -1,4 +1,4 @@
-"""What the server answers besides POST /classify: health, metrics, descriptions, the page; and BentoML's own client."""
+"""What the server answers besides POST /classify: health, descriptions, the page; and BentoML's own client."""
 
 import json
 import re
@@ -19,14 +19,9 @@ SHIPPED = sorted(path.parent.name for path in MODELS.glob("[!.]*/manifest.json")
 LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/docs.json", "/schema.json"])
 def test_bentoml_answers_its_own_paths(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 200
-
-
-def test_the_metrics_are_of_this_service(client: httpx.Client) -> None:
-    post(client, raw(pictures(1)))
-    assert 'service_name="cifar_classifier"' in client.get("/metrics").text
 
 
 def test_the_description_names_classify_and_its_parameters(client: httpx.Client) -> None:

@@ -20,6 +20,8 @@ VALUES = {
     "CIFAR_MAX_BYTES": ("1000", 1000),
     "CIFAR_MAX_PIXELS": ("4096", 4096),
     "CIFAR_TIMEOUT": ("0.5", 0.5),
+    "CIFAR_LOG_SAMPLE": ("0.5", 0.5),
+    "CIFAR_LOG_SLOW": ("inf", float("inf")),
 }
 
 
@@ -68,6 +70,11 @@ def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
         ("CIFAR_TIMEOUT", "nan", "less than or equal to 300"),
         ("CIFAR_TIMEOUT", "inf", "less than or equal to 300"),
         ("CIFAR_TIMEOUT", "5s", "valid number"),
+        ("CIFAR_LOG_SAMPLE", "-0.1", "greater than or equal to 0"),
+        ("CIFAR_LOG_SAMPLE", "2", "less than or equal to 1"),
+        ("CIFAR_LOG_SAMPLE", "nan", "less than or equal to 1"),
+        ("CIFAR_LOG_SLOW", "0", "greater than 0"),
+        ("CIFAR_LOG_SLOW", "nan", "greater than 0"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_variable_and_the_rule(name: str, value: str, rule: str) -> None:

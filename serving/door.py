@@ -1,0 +1,58 @@
+"""The outermost of our ASGI applications: names each request, and tells metrics and log how it ended."""
+
+from collections.abc import Awaitable
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.log import RequestLog, request_writer
+from serving.request_id import HEADER, RequestIds
+from serving.server import Server
+from serving.settings import Settings
+from serving.trace import KEY, Trace
+
+_GONE = 499, "client_gone"  # nginx's status for a client who did not wait for an answer
+_NOT_OURS = "framework"  # an error that BentoML answered
+
+
+class Door:
+    """Stands before `App` and, with it, before what BentoML answers."""
+
+    def __init__(self, app: ASGIApp, server: Server, settings: Settings) -> None:
+        self._app = app
+        self._metrics = server.metrics
+        self._log = RequestLog(sample=settings.log_sample, slow=settings.log_slow, write=request_writer())
+        self._ids = RequestIds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = scope[KEY] = Trace(self._ids.choose(scope["headers"]))
+        name = (HEADER, trace.id)
+
+        def answer(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                trace.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), name]
+            return send(message)
+
+        self._metrics.in_flight.add(1)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            trace.status = trace.status or 500  # what the server in front will answer
+            raise
+        finally:
+            self._metrics.in_flight.add(-1)
+            self._end(trace, scope)
+
+    def _end(self, trace: Trace, scope: Scope) -> None:
+        trace.total = perf_counter() - trace.start
+        if not trace.status:
+            trace.status, trace.code = _GONE
+        elif trace.status >= 400 and not trace.code:
+            trace.code = _NOT_OURS
+        self._metrics.ended(trace)
+        client = scope.get("client")
+        self._log.ended(trace, client[0] if client else "")

@@ -1,0 +1,45 @@
+"""What is known of one request: filled in on its way, read when it has ended. Knows neither HTTP nor Prometheus."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+KEY = "cifar.trace"  # of an ASGI scope
+OTHER = "other"  # any path that is none of ours
+
+
+@dataclass(slots=True, eq=False)
+class Trace:
+    """A request on its way. Durations are seconds, None for what it has not come to."""
+
+    id: bytes = b""
+    start: float = field(default_factory=perf_counter)
+    route: str = OTHER  # a path that we answer; never what a client invented
+    status: int = 0  # 0: nobody was answered
+    code: str = ""  # of the error
+    message: str = ""
+    images: int = 0
+    size: int = 0  # bytes of the body that were read
+    receive: float | None = None  # until the body was there
+    decode: float | None = None  # from there to pixels
+    queue: float | None = None  # until its first image went to the engine, or it was given up
+    inference: float | None = None  # of the batches that held its images
+    total: float = 0.0
+
+    def received(self) -> None:
+        self.receive = perf_counter() - self.start
+
+    def decoded(self, images: int) -> None:
+        self.images = images
+        if self.receive is not None:
+            self.decode = perf_counter() - self.start - self.receive
+
+    def refused(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+
+
+def trace_of(scope: Mapping[str, Any]) -> Trace:
+    """The trace that `Door` gave this request; where there is no door, one that nobody will read."""
+    return scope.get(KEY) or Trace()

@@ -1,0 +1,75 @@
+"""Numbers in shared files outlive the process that counted them, and are read by any other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+
+from serving.tally import Process, Tally, read
+
+COUNT_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from serving.tally import Tally
+tally = Tally(Path(sys.argv[1]))
+tally.cells(("count", "a"), 3)[1] += 5
+tally.cells(("gauge",), 1, live=True)[0] = 7
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def count_in_a_process_that_dies(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COUNT_AND_DIE, folder], cwd=ROOT, check=False)
+    assert done.returncode == -9
+
+
+def test_what_a_dead_process_counted_stays_and_what_it_was_doing_does_not(tmp_path: Path) -> None:
+    count_in_a_process_that_dies(tmp_path)
+    assert list(read(tmp_path)) == [Process(alive=False, values={("count", "a"): [0, 5, 0]})]
+
+
+def test_the_next_process_goes_on_with_the_file_of_a_dead_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        count_in_a_process_that_dies(tmp_path)
+    tally = Tally(tmp_path)
+    (process,) = read(tmp_path)
+    assert process == Process(alive=True, values={("count", "a"): [0, 10, 0], ("gauge",): [0]})
+    tally.cells(("count", "a"), 3)[2] += 1
+    (process,) = read(tmp_path)
+    assert process.values["count", "a"] == [0, 10, 1]
+
+
+def test_processes_that_live_have_files_of_their_own(tmp_path: Path) -> None:
+    tallies = [Tally(tmp_path) for _ in range(3)]  # a lock belongs to who opened the file, so one process will do
+    for number, tally in enumerate(tallies):
+        tally.cells(("count",), 1)[0] += number
+        tally.cells(("gauge", str(number)), 1, live=True)[0] = 1
+    assert [process.alive for process in read(tmp_path)] == [True] * 3
+    assert [process.values["count",] for process in read(tmp_path)] == [[0], [1], [2]]
+
+
+def test_there_is_room_for_any_number_of_series(tmp_path: Path) -> None:
+    tally = Tally(tmp_path)
+    for number in range(2000):
+        tally.cells((str(number),), 18)[17] = number
+    (process,) = read(tmp_path)
+    assert [values[17] for values in process.values.values()] == list(range(2000))
+    assert all(values[:17] == [0] * 17 for values in process.values.values())
+
+
+def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:
+    tally = Tally(tmp_path)
+    tally.cells(("whole",), 1)[0] = 1
+    with (tmp_path / "0.names").open("a") as names:
+        names.write('[["ha')
+    assert [process.values for process in read(tmp_path)] == [{("whole",): [1]}]
+
+
+def test_a_name_that_was_never_finished_does_not_spoil_the_next(tmp_path: Path) -> None:
+    count_in_a_process_that_dies(tmp_path)
+    with (tmp_path / "0.names").open("a") as names:
+        names.write('[["ha')
+    Tally(tmp_path).cells(("next",), 1)[0] = 1
+    (process,) = read(tmp_path)
+    assert process.values == {("count", "a"): [0, 5, 0], ("gauge",): [0], ("next",): [1]}
