@@ -20,7 +20,7 @@ def engine_rates(seconds: float) -> dict[int, float]:
     artifact = bundle.manifest.find(kind.artifact)
     if artifact is None:
         raise InputError(f"{bundle.folder} has no {kind.artifact}.")
-    engine = kind.load(bundle.path(artifact), settings.engine_threads)
+    engine = kind.load(bundle.path(artifact), settings.engine_threads, settings.max_batch)
     images, _ = different_images(64)
     rates = {}
     for size in BATCHES:
