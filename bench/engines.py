@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    found = compare(settings.bundles / options.model, settings.engine_threads, options.seconds, options.rounds)
+    found = compare(settings.bundles / options.model, settings, options.seconds, options.rounds)
     print(f"{'images a second, batches of':28}" + "".join(f"{size:>8}" for size in BATCHES))
     for name, rates in found.items():
         print(f"{name:28}" + "".join(f"{rates[size]:8.0f}" for size in BATCHES))
@@ -33,10 +33,10 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def compare(bundle: Path, threads: int, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
+def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
     """By engine and size of batch: the medians of rounds in which all take turns."""
     names = [name for name, kind in ENGINES.items() if not kind.cuda]
-    engines = {name: load_engine(name, bundle, threads) for name in names}
+    engines = {name: load_engine(name, bundle, settings) for name in names}
     found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in names}
     for _ in range(rounds):
         for size in BATCHES:
@@ -45,14 +45,14 @@ def compare(bundle: Path, threads: int, seconds: float, rounds: int) -> dict[str
     return {name: {size: statistics.median(rates) for size, rates in sizes.items()} for name, sizes in found.items()}
 
 
-def load_engine(name: str, folder: Path, threads: int) -> Engine:
+def load_engine(name: str, folder: Path, settings: Settings) -> Engine:
     """Raises InputError when the bundle has no file for it."""
     kind = ENGINES[name]
     bundle = open_bundle(folder)
     artifact = bundle.manifest.find(kind.artifact)
     if artifact is None:
         raise InputError(f"{folder} has no {kind.artifact}, which {name} runs; export it with that format.")
-    return kind.load(bundle.path(artifact), threads)
+    return kind.load(bundle.path(artifact), settings.engine_threads, settings.max_batch)
 
 
 def rate(engine: Engine, size: int, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Many requests, one engine: gathers images into batches on an event loop. Knows neither HTTP nor pictures.
+"""Many requests, one engine: gathers images into batches. Knows neither HTTP nor pictures.
 
 The policy, and why:
 
@@ -6,220 +6,188 @@ The policy, and why:
    the engine was free anyway.
 2. While the engine computes, arrivals gather; when it is done the next batch is what has come, up to `max_batch`
    images. So batches grow with the load by themselves, and there is no window to tune.
-3. Everything is counted in images, not requests. A request larger than a batch is cut; the rest of it stays first.
-4. First come, first served: an order that no load can starve.
-5. At most `max_queue` images wait. What comes then is refused at once (QueueFull), while it has cost nothing.
-6. A request whose deadline has passed, or whose caller has gone, is dropped before it is computed; a caller never
-   waits longer than the deadline (DeadlinePassed).
-7. If the engine raises, the batch is halved and tried again until only the guilty images fail (EngineFailed).
-8. Waking up costs nothing while nothing happens: a batch starts from the arrival or the end that made it possible.
+3. The engine's own thread takes the next batch, and hands the answers of a batch back in one call. The event loop may
+   be busy with hundreds of requests meanwhile; the engine does not wait until its turn comes round.
+4. Everything is counted in images, not requests. A request larger than a batch is cut; the rest of it stays first.
+5. First come, first served: an order that no load can starve.
+6. What cannot be ready in time is refused at the door (QueueFull), while it has cost nothing: more than `max_queue`
+   images would need memory, and more than the engine computes before the deadline would wait in vain. The engine's pace
+   is that of its last few batches; an idle engine always tries, so that a wrong measure cannot last. The refusal says
+   in how many seconds there will be room.
+7. A request whose deadline has passed, or whose caller has gone, leaves the queue at once and is not computed; a caller
+   never waits longer than the deadline (DeadlinePassed). What is being computed is finished: it cannot be stopped.
+8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
+   the guilty requests fail (EngineFailed).
+9. An engine that asks for it (`lanes`) gets two batches at once, each by the rules above: on a GPU, one is gathered and
+   copied while the other computes. On the CPU they would only take the cores from one another.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Protocol
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.errors import DeadlinePassed, EngineFailed, NotReady, QueueFull
+from serving.engine import Engine
+from serving.errors import DeadlinePassed, EngineFailed, Refusal
+from serving.job import Batch, Job, Slice, Timings
+from serving.job_queue import JobQueue
 
 logger = logging.getLogger(__name__)
 
 _TOO_LATE = "The answer was not ready before the deadline; try again later."
 
-
-class Timings(Protocol):
-    """Where the batcher writes what a request's time went to, in seconds."""
-
-    queue: float | None  # until its first image went to the engine, or it was given up
-    inference: float | None  # of the batches that held its images
-
-
-class Observer(Protocol):
-    """Is told what happens, on the event loop: whoever observes must be quick."""
-
-    def queue(self, images: int, /) -> None:
-        """So many images wait now."""
-
-    def waited(self, seconds: float, /) -> None:
-        """A request has left the queue."""
-
-    def batch(self, images: int, seconds: float, /) -> None:
-        """The engine has computed a batch."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request's images and what has come back for them."""
-
-    images: Pixels
-    deadline: float  # of the event loop's clock
-    answer: asyncio.Future[Probabilities]
-    timings: Timings | None = None
-    arrived: float = field(default_factory=perf_counter)
-    taken: int = 0  # images that were given to the engine
-    parts: list[Probabilities] = field(default_factory=list)
-
-    @property
-    def waiting(self) -> int:
-        return len(self.images) - self.taken
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The images of one job in one batch."""
-
-    job: Job
-    images: Pixels
+Observer = Callable[[Batch], None]
 
 
 class Batcher:
-    """Feeds `engine` from one thread of its own. All methods belong to the event loop that runs them."""
+    """Feeds `engine` from threads of its own, as many as it has lanes.
+
+    `observers` are called on the event loop with each batch that is done. `clock` is that of the event loop.
+    """
 
     def __init__(
         self,
-        engine: Callable[[Pixels], Probabilities],
+        engine: Engine,
         *,
         max_batch: int,
         max_queue: int,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._observer = observer
-        self._max_batch = max_batch
-        self._max_queue = max_queue
-        self._queue: deque[Job] = deque()
-        self._waiting = 0  # images in the queue
-        self._batch: list[Slice] = []  # what the engine computes now
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._closed = False
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._queue = JobQueue(max_batch=max_batch, max_queue=max_queue, clock=clock)
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the callers
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"engine-{lane}", daemon=True) for lane in range(engine.lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait."""
+        return self._queue.waiting
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that are being computed."""
+        return self._queue.in_flight
 
     async def classify(self, images: Pixels, *, deadline: float, timings: Timings | None = None) -> Probabilities:
-        """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3]; fills `timings` in.
+        """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3], n >= 1; fills `timings` in.
 
         Raises QueueFull, DeadlinePassed (`deadline` is a time of the loop's clock), EngineFailed, NotReady (closed).
         """
-        if self._closed:
-            raise NotReady("The server is stopping.")
-        if self._waiting + len(images) > self._max_queue:
-            raise QueueFull(f"{self._waiting} images wait already, at most {self._max_queue} may; try again later.")
-        job = Job(images, deadline, asyncio.get_running_loop().create_future(), timings)
-        self._queue.append(job)
-        self._waiting += len(images)
-        self._start()
-        self._tell_queue()
+        now = self._clock()
+        if deadline <= now:
+            raise DeadlinePassed(_TOO_LATE)
+        self._loop = loop = asyncio.get_running_loop()
+        job = Job(images, now, deadline, loop.create_future(), timings)
+        self._queue.add(job)
+        timer = loop.call_at(deadline, _give_up, job)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await job.answer
-        except TimeoutError:
-            raise DeadlinePassed(_TOO_LATE) from None
+            return await job.answer
         finally:
-            if not job.taken:
-                self._leave(job)  # given up; also a wait, or the waits would look short when most are given up
+            timer.cancel()
+            self._queue.withdraw(job)  # whatever ended the wait
 
     async def close(self) -> None:
-        """Refuse new work, finish what was accepted, and stop the thread."""
-        self._closed = True
-        await asyncio.gather(*(job.answer for job in self._accepted()), return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown)  # it may compute for somebody who has gone
+        """Refuse new work, finish what was accepted, and stop the threads."""
+        self._queue.close()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
-    def _accepted(self) -> set[Job]:
-        return {*self._queue, *(part.job for part in self._batch)}
+    def _serve(self) -> None:
+        """A lane: in a thread of its own, one batch after the other until the queue is closed."""
+        while batch := self._queue.take():
+            batch.results = self._compute(batch.slices)
+            batch.ended = self._clock()
+            try:
+                self._callers().call_soon_threadsafe(self._deliver, batch)
+            except RuntimeError:  # the event loop is closed: nobody is left to answer
+                logger.debug("A batch came too late for its event loop")
+            self._queue.finish(batch)
 
-    def _start(self) -> None:
-        if self._batch:
-            return
-        self._batch = self._gather()
-        if self._batch:
-            images = [part.images for part in self._batch]
-            done = asyncio.get_running_loop().run_in_executor(self._thread, self._time, images)
-            done.add_done_callback(self._finish)
+    def _callers(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None  # who added the job
+        return self._loop
 
-    def _gather(self) -> list[Slice]:
-        """Take up to `max_batch` images from the front of the queue, dropping jobs that nobody waits for."""
-        now = asyncio.get_running_loop().time()
-        batch: list[Slice] = []
-        room = self._max_batch
-        while self._queue and room:
-            job = self._queue[0]
-            if job.answer.done() or job.deadline <= now:
-                self._drop()
-                continue
-            if not job.taken:
-                self._leave(job)
-            count = min(room, job.waiting)
-            batch.append(Slice(job, job.images[job.taken : job.taken + count]))
-            job.taken += count
-            self._waiting -= count
-            room -= count
-            if not job.waiting:
-                self._queue.popleft()
-        return batch
-
-    def _drop(self) -> None:
-        job = self._queue.popleft()
-        self._waiting -= job.waiting
-        if not job.answer.done():
-            job.answer.set_exception(DeadlinePassed(_TOO_LATE))
-
-    def _leave(self, job: Job) -> None:
-        """Note how long a job was in the queue."""
-        seconds = perf_counter() - job.arrived
-        if job.timings is not None:
-            job.timings.queue = seconds
-        if self._observer is not None:
-            self._observer.waited(seconds)
-
-    def _time(self, images: list[Pixels]) -> tuple[list[Probabilities | Exception], float]:
-        """In the engine's thread: what it computes, and the seconds that it takes."""
-        start = perf_counter()
-        return self._compute(images), perf_counter() - start
-
-    def _compute(self, images: list[Pixels]) -> list[Probabilities | Exception]:
-        """In the engine's thread: one result for each slice, an exception where the engine cannot compute it."""
+    def _compute(self, slices: list[Slice]) -> list[Probabilities | Exception]:
+        """One result for each slice, an exception where the engine cannot compute it."""
         try:
-            probabilities = self._engine(images[0] if len(images) == 1 else np.concatenate(images))
+            probabilities = self._engine(*[part.images for part in slices])
+            _check_rows(probabilities, sum(len(part.images) for part in slices))
         except Exception as error:
-            if len(images) == 1:
-                logger.exception("The engine failed on %d images", len(images[0]))
-                return [error]
-            middle = len(images) // 2
-            return self._compute(images[:middle]) + self._compute(images[middle:])
-        return list(np.split(probabilities, np.cumsum([len(part) for part in images[:-1]])))
+            return self._isolate(slices, error)
+        return _split(probabilities, slices)
 
-    def _finish(self, done: "asyncio.Future[tuple[list[Probabilities | Exception], float]]") -> None:
-        batch, self._batch = self._batch, []
-        self._start()  # before answering: the engine shall not wait for that
-        results, seconds = done.result()
-        for part, result in zip(batch, results, strict=True):
-            self._answer(part.job, result)
-        self._tell_batch(batch, seconds)
-        self._tell_queue()
+    def _isolate(self, slices: list[Slice], error: Exception) -> list[Probabilities | Exception]:
+        if len(slices) == 1:
+            logger.error("The engine failed on %d images", len(slices[0].images), exc_info=error)
+            self._queue.withdraw(slices[0].job)
+            return [error]
+        middle = len(slices) // 2
+        return self._retry(slices[:middle]) + self._retry(slices[middle:])
 
-    def _tell_queue(self) -> None:
-        if self._observer is not None:
-            self._observer.queue(self._waiting)
+    def _retry(self, slices: list[Slice]) -> list[Probabilities | Exception]:
+        """Compute again what somebody still waits for."""
+        now = self._clock()
+        wanted = [part for part in slices if part.job.wanted and part.job.deadline > now]
+        results = dict(zip(wanted, self._compute(wanted), strict=True)) if wanted else {}
+        return [results.get(part, DeadlinePassed(_TOO_LATE)) for part in slices]
 
-    def _tell_batch(self, batch: list[Slice], seconds: float) -> None:
-        for part in batch:
-            if part.job.timings is not None:
-                part.job.timings.inference = (part.job.timings.inference or 0.0) + seconds
-        if self._observer is not None:
-            self._observer.batch(sum(len(part.images) for part in batch), seconds)
+    def _deliver(self, batch: Batch) -> None:
+        for part, result in zip(batch.slices, batch.results, strict=True):
+            _note(part, batch)
+            _answer(part, result)
+        for observe in self._observers:
+            observe(batch)
 
-    def _answer(self, job: Job, result: Probabilities | Exception) -> None:
-        if job.answer.done():
-            return
-        if isinstance(result, Exception):
-            job.answer.set_exception(EngineFailed("The engine could not compute this request."))
-            return
-        job.parts.append(result)
-        if sum(map(len, job.parts)) == len(job.images):
-            job.answer.set_result(job.parts[0] if len(job.parts) == 1 else np.concatenate(job.parts))
+
+def _give_up(job: Job) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(DeadlinePassed(_TOO_LATE))
+
+
+def _note(part: Slice, batch: Batch) -> None:
+    timings = part.job.timings
+    if timings is None:
+        return
+    if part.start == 0:
+        timings.queue = batch.started - part.job.arrived
+    timings.inference = (timings.inference or 0.0) + batch.seconds
+
+
+def _answer(part: Slice, result: Probabilities | Exception) -> None:
+    job = part.job
+    if job.answer.done():
+        return
+    if isinstance(result, Refusal):
+        job.answer.set_exception(result)
+    elif isinstance(result, Exception):
+        job.answer.set_exception(EngineFailed("The engine could not compute this request."))
+    elif (rows := job.put(part.start, result)) is not None:
+        job.answer.set_result(rows)
+
+
+def _check_rows(probabilities: Probabilities, images: int) -> None:
+    if len(probabilities) != images:
+        raise ValueError(f"The engine gave {len(probabilities)} rows for {images} images.")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("The engine gave probabilities that are no numbers.")
+
+
+def _split(probabilities: Probabilities, slices: list[Slice]) -> list[Probabilities | Exception]:
+    rows: list[Probabilities | Exception] = []
+    start = 0
+    for part in slices:
+        rows.append(probabilities[start : start + len(part.images)])
+        start += len(part.images)
+    return rows

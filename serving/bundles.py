@@ -1,15 +1,35 @@
 """Bundles in memory: each with an engine that has proved itself on this machine."""
 
+import importlib.util
 import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_models.bundle import MANIFEST, Bundle, BundleError, open_bundle
+import numpy as np
+
+from cifar_models.bundle import MANIFEST, Bundle, BundleError, Probabilities, open_bundle
 from cifar_models.errors import InputError
+from cifar_models.manifest import Artifact
+from cifar_models.picture import Pixels
 from serving.device import has_cuda
 from serving.engine import AUTO, ENGINES, Engine
+from serving.staging import IMAGE_SHAPE
 
 logger = logging.getLogger(__name__)
+
+_TIMED = 5  # batches, of which the fastest counts: what disturbs a measurement only makes it slower
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What the operator wants of the engines; `name` is one of ENGINES or AUTO."""
+
+    name: str
+    threads: int
+    max_batch: int
+    allow_fallback: bool = False  # to the CPU, where CUDA was asked for and does not work
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +39,7 @@ class LoadedBundle:
     bundle: Bundle
     engine_name: str
     engine: Engine
+    degraded: str | None = None  # why no CUDA engine answers where one should
 
     @property
     def labels(self) -> list[str]:
@@ -26,9 +47,16 @@ class LoadedBundle:
 
     def describe(self) -> dict[str, str]:
         """Name (of the folder), version (of the file that computes) and engine, as every answer states them."""
-        artifact = self.bundle.manifest.find(ENGINES[self.engine_name].artifact)
-        version = artifact.sha256[:12] if artifact else ""
+        version = find_artifact(self.bundle, self.engine_name).sha256[:12]
         return {"name": self.bundle.folder.name, "version": version, "engine": self.engine_name}
+
+    def golden_images(self) -> Pixels:
+        with np.load(self.bundle.path(self.bundle.manifest.golden), allow_pickle=False) as golden:
+            return np.asarray(golden["images"])
+
+    def check_golden(self, probabilities: Probabilities) -> None:
+        """Raises BundleError when these are not the probabilities of the golden images."""
+        check_golden(self.bundle, self.engine_name, lambda _: probabilities)
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
@@ -41,34 +69,106 @@ def find_bundles(folder: Path) -> dict[str, Path]:
     return found
 
 
-def load_bundle(folder: Path, engine: str, threads: int) -> LoadedBundle:
-    """Open a bundle and start the engine named, or for "auto" the fastest that passes the golden images here.
+def check_engine(choice: EngineChoice) -> None:
+    """Raises InputError when the engine asked for is unknown, or needs a device that is not there."""
+    if choice.name == AUTO:
+        return
+    if choice.name not in ENGINES:
+        raise InputError(f"CIFAR_ENGINE={choice.name!r} is no engine. There are: {', '.join((AUTO, *ENGINES))}.")
+    if ENGINES[choice.name].cuda and not choice.allow_fallback and not has_cuda():
+        raise InputError(
+            f"CIFAR_ENGINE={choice.name!r} needs a CUDA device, and the driver finds none here; "
+            "CIFAR_ALLOW_FALLBACK=true lets the CPU answer, CIFAR_ENGINE=auto takes what there is."
+        )
+
+
+def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:
+    """Open a bundle and start the engine asked for, or for "auto" the fastest that passes the golden images here.
 
     Raises BundleError when a file is not that of the manifest, or no engine passes.
     """
     bundle = open_bundle(folder)
-    reasons = []
-    for name in candidates(engine):
+    reasons: dict[str, str] = {}
+    on_cuda, on_cpu = candidates(choice)
+    passed = start_engines(bundle, on_cuda, choice, reasons)
+    if passed:
+        return LoadedBundle(bundle, *fastest(passed, choice.max_batch))
+    degraded = explain(reasons) or None
+    for name in on_cpu:
+        for found, engine in start_engines(bundle, [name], choice, reasons).items():
+            return LoadedBundle(bundle, found, engine, degraded)
+    raise BundleError(f"No engine can serve {folder}. {explain(reasons)}")
+
+
+def candidates(choice: EngineChoice) -> tuple[list[str], list[str]]:
+    """Engines on CUDA, of which the fastest is taken, and on the CPU, of which the first that passes."""
+    cpu = [name for name, kind in ENGINES.items() if not kind.cuda]
+    if choice.name == AUTO:
+        return [name for name, kind in ENGINES.items() if kind.cuda and has_cuda() and is_installed(name)], cpu
+    if not ENGINES[choice.name].cuda:
+        return [], [choice.name]
+    return [choice.name], cpu if choice.allow_fallback else []
+
+
+def is_installed(name: str) -> bool:
+    """The server's own requirements hold no torch, and that is no fault to report."""
+    return importlib.util.find_spec("torch" if name.startswith("torchscript") else "onnxruntime") is not None
+
+
+def start_engines(
+    bundle: Bundle, names: Sequence[str], choice: EngineChoice, reasons: dict[str, str]
+) -> dict[str, Engine]:
+    """The engines that pass; why the others do not is added to `reasons`."""
+    passed = {}
+    for name in names:
         try:
-            return LoadedBundle(bundle, name, start_engine(bundle, name, threads))
+            passed[name] = start_engine(bundle, name, choice)
         except Exception as error:  # an engine that is not installed, has no device, or computes something else
-            reasons.append(f"{name}: {error}")
-            logger.warning("Bundle %s: %s does not run here: %s", folder.name, name, error)
-    raise BundleError(f"No engine can serve {folder}. {' '.join(reasons)}")
+            reasons[name] = str(error)
+            logger.warning("Bundle %s: %s does not run here: %s", bundle.folder.name, name, error)
+    return passed
 
 
-def candidates(engine: str) -> list[str]:
-    if engine != AUTO:
-        return [engine]
-    cuda = has_cuda()
-    return [name for name, kind in ENGINES.items() if cuda or not kind.cuda]
-
-
-def start_engine(bundle: Bundle, name: str, threads: int) -> Engine:
-    kind = ENGINES[name]
-    artifact = bundle.manifest.find(kind.artifact)
-    if artifact is None:
-        raise BundleError(f"The bundle has no {kind.artifact}.")
-    engine = kind.load(bundle.path(artifact), threads)
-    bundle.check_golden(artifact, engine, atol=kind.atol)
+def start_engine(bundle: Bundle, name: str, choice: EngineChoice) -> Engine:
+    if ENGINES[name].cuda and not has_cuda():
+        raise InputError("The driver finds no CUDA device.")
+    engine = ENGINES[name].load(bundle.path(find_artifact(bundle, name)), choice.threads, choice.max_batch)
+    check_golden(bundle, name, engine)
     return engine
+
+
+def check_golden(bundle: Bundle, name: str, classify: Callable[[Pixels], Probabilities]) -> None:
+    bundle.check_golden(find_artifact(bundle, name), classify, atol=ENGINES[name].atol)
+
+
+def find_artifact(bundle: Bundle, name: str) -> Artifact:
+    key = ENGINES[name].artifact
+    artifact = bundle.manifest.find(key)
+    if artifact is None:
+        raise BundleError(f"The bundle has no {key}.")
+    return artifact
+
+
+def fastest(engines: dict[str, Engine], max_batch: int) -> tuple[str, Engine]:
+    """By full batches: they decide how much load a server bears. A lone engine is not timed."""
+    if len(engines) == 1:
+        return next(iter(engines.items()))
+    seconds = {name: time_batch(engine, max_batch) for name, engine in engines.items()}
+    logger.info("Seconds for a batch of %d: %s", max_batch, seconds)
+    name = min(seconds, key=seconds.__getitem__)
+    return name, engines[name]
+
+
+def time_batch(engine: Engine, size: int) -> float:
+    """Seconds of the fastest of a few batches; warm engines need no rehearsal."""
+    images = np.zeros((size, *IMAGE_SHAPE), np.uint8)
+    seconds = []
+    for _ in range(_TIMED):
+        started = time.perf_counter()
+        engine(images)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def explain(reasons: dict[str, str]) -> str:
+    return " ".join(f"{name}: {reason}" for name, reason in reasons.items())

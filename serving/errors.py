@@ -5,6 +5,7 @@ Refusal
   Unacceptable 422 · QueueFull 429 · EngineFailed 500 · NotReady 503 · DeadlinePassed 504
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -56,7 +57,12 @@ class Unacceptable(Refusal):
 
 
 class QueueFull(Refusal):
-    status, code, headers = 429, "queue_full", _SOON
+    status, code = 429, "queue_full"
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        """`seconds` from now there will be room."""
+        super().__init__(message)
+        self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 class EngineFailed(Refusal):

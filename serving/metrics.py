@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from serving.job import Batch
 from serving.tally import Cells, Key, Tally, read
 from serving.trace import Trace
 
@@ -100,15 +101,17 @@ class ModelMetrics:
     """Of one bundle that is served: what its batcher tells, and the images that were answered."""
 
     def __init__(self, metrics: "Metrics", model: str) -> None:
-        self.waited: Callable[[float], None] = metrics.histogram(WAIT, model).observe
+        self._waited = metrics.histogram(WAIT, model)
         self.queue: Callable[[float], None] = metrics.number(QUEUE, model).set
         self.classified: Callable[[float], None] = metrics.number(IMAGES, model).add
         self._batch = metrics.histogram(BATCH, model)
         self._inference = metrics.histogram(INFERENCE, model)
 
-    def batch(self, images: int, seconds: float) -> None:
-        self._batch.observe(images)
-        self._inference.observe(seconds)
+    def batch(self, batch: Batch) -> None:
+        self._batch.observe(batch.images)
+        self._inference.observe(batch.seconds)
+        for seconds in batch.waits:
+            self._waited.observe(seconds)
 
 
 class Metrics:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,14 @@ from starlette.requests import Request
 from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
+from serving.admission import Admission
 from serving.answer import predictions
 from serving.batcher import Batcher
-from serving.bundles import LoadedBundle, find_bundles, load_bundle
-from serving.engine import AUTO, ENGINES
+from serving.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
+from serving.disconnect import CancelOnDisconnect
 from serving.errors import NotReady, UnknownModel
+from serving.health import Health
+from serving.job import Batch
 from serving.metrics import Metrics, ModelMetrics
 from serving.request import Options, RequestReader, decode_all, parse_options
 from serving.settings import Settings
@@ -27,14 +31,16 @@ from serving.trace import Trace, trace_of
 logger = logging.getLogger(__name__)
 
 _DECODING_THREADS = 2
+_CROWDED = 4  # batches
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A loaded bundle and the batcher in front of it."""
+    """A loaded bundle, the batcher in front of it, and whether its engine still works."""
 
     loaded: LoadedBundle
     batcher: Batcher
+    health: Health
     description: dict[str, str]
     metrics: ModelMetrics
 
@@ -49,10 +55,14 @@ class Server:
         self._ready = False
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
         self._reader = RequestReader(settings, self._threads)
+        self._admission = Admission(
+            crowd=_CROWDED * settings.max_batch, max_wait=settings.max_wait, clock=time.monotonic
+        )
 
     @property
     def ready(self) -> bool:
-        return self._ready
+        """Whether the default bundle is served now."""
+        return self._ready and not self._serving[self._settings.model].health.broken
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -61,9 +71,8 @@ class Server:
 
     def check(self) -> None:
         """Fail early and cheaply: InputError when a setting names what is not there or the default bundle is broken."""
-        engine, model = self._settings.engine, self._settings.model
-        if engine not in (AUTO, *ENGINES):
-            raise InputError(f"CIFAR_ENGINE={engine!r} is no engine. There are: {', '.join((AUTO, *ENGINES))}.")
+        model = self._settings.model
+        check_engine(self._engine_choice())
         folders = find_bundles(self._settings.bundles)
         if model not in folders:
             raise InputError(
@@ -84,22 +93,44 @@ class Server:
         settings = self._settings
         for name, folder in find_bundles(settings.bundles).items():
             try:
-                loaded = load_bundle(folder, settings.engine, settings.engine_threads)
+                loaded = load_bundle(folder, self._engine_choice())
             except BundleError as error:
                 self._failed[name] = str(error)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
-            description = loaded.describe()
-            metrics = self.metrics.model(description)
-            batcher = Batcher(
-                loaded.engine, max_batch=settings.max_batch, max_queue=settings.max_queue, observer=metrics
-            )
-            self._serving[name] = Serving(loaded, batcher, description, metrics)
+            self._serving[name] = self._serve(name, loaded)
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
+
+    def _engine_choice(self) -> EngineChoice:
+        settings = self._settings
+        return EngineChoice(settings.engine, settings.engine_threads, settings.max_batch, settings.allow_fallback)
+
+    def _serve(self, name: str, loaded: LoadedBundle) -> Serving:
+        async def self_test() -> None:
+            images = await asyncio.to_thread(loaded.golden_images)
+            deadline = asyncio.get_running_loop().time() + self._settings.timeout
+            probabilities = await batcher.classify(images, deadline=deadline)
+            await asyncio.to_thread(loaded.check_golden, probabilities)
+
+        def observe_queue(_: Batch) -> None:
+            metrics.queue(batcher.waiting)
+
+        health = Health(name, self_test)
+        description = loaded.describe()
+        metrics = self.metrics.model(description)
+        batcher = Batcher(
+            loaded.engine,
+            max_batch=self._settings.max_batch,
+            max_queue=self._settings.max_queue,
+            observers=[health.note, metrics.batch, observe_queue],
+        )
+        return Serving(loaded, batcher, health, description, metrics)
 
     async def stop(self) -> None:
         """Answer what was accepted, refuse the rest."""
         self._ready = False
+        for serving in self._serving.values():
+            serving.health.close()
         await asyncio.gather(*(serving.batcher.close() for serving in self._serving.values()))
         self._threads.shutdown()
 
@@ -107,9 +138,12 @@ class Server:
         """POST /classify: the answer's content. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
-        images, options = await self._reader.read(request, deadline=deadline)
-        trace.decoded(len(images))
-        return await self._answer(images, options, deadline, trace)
+        with self._admission.visit() as visit:
+            images, options = await self._reader.read(request, deadline=deadline)
+            trace.decoded(len(images))
+            self._admission.read(visit, len(images))
+            with CancelOnDisconnect(request.receive):
+                return await self._answer(images, options, deadline, trace)
 
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
         """The same for pictures in memory. Raises a Refusal."""
@@ -129,8 +163,11 @@ class Server:
         return {"model": serving.description, "predictions": answers}
 
     def _find(self, name: str) -> Serving:
-        if name in self._serving:
-            return self._serving[name]
+        serving = self._serving.get(name)
+        if serving is not None and serving.health.broken:
+            raise NotReady(f"The engine of {name!r} failed and is being tested; see /models.")
+        if serving is not None:
+            return serving
         if name in self._failed:
             raise NotReady(f"The model {name!r} did not pass its checks and is not served; see /models.")
         raise UnknownModel(f"There is no model {name!r}; there are: {', '.join(self._serving)}.")
@@ -141,6 +178,8 @@ class Server:
             {
                 **serving.description,
                 "default": name == self._settings.model,
+                "ready": not serving.health.broken,
+                "degraded": serving.loaded.degraded,
                 "manifest": serving.loaded.bundle.manifest.model_dump(),
             }
             for name, serving in self._serving.items()

@@ -24,10 +24,12 @@ class Settings(BaseModel):
     bundles: Path = _SHIPPED  # folder of bundle folders
     model: str = "cifarnet"  # bundle that answers when a request names none
     engine: str = "auto"  # or a name of serving.engine.ENGINES
+    allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
     workers: PositiveInt = 1  # processes, each with its own batcher and engine
     threads: Annotated[int, Field(ge=0)] = 0  # of an engine on the CPU; 0: all cores, shared among the workers
     max_batch: PositiveInt = 64  # images
-    max_queue: PositiveInt = 4096  # images that wait; beyond it requests are refused with 429
+    max_queue: PositiveInt = 4096  # images that wait, a bound on memory: 3 KB each; what comes then is refused with 429
+    max_wait: Annotated[float, Field(gt=0, le=300)] = 1.0  # seconds; who would wait longer in a crowd gets 429
     max_images: PositiveInt = 1024  # per request
     max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
     max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized

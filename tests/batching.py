@@ -39,7 +39,10 @@ class Engine:
         if not held:
             self.released.set()
 
-    def __call__(self, images: Pixels) -> Probabilities:
+    lanes = 1
+
+    def __call__(self, *parts: Pixels) -> Probabilities:
+        images = np.concatenate(parts)
         self.batches.append(numbers_of(images))
         self.started.set()
         assert self.released.wait(PATIENCE)

@@ -12,6 +12,7 @@ VALUES = {
     "CIFAR_BUNDLES": ("/srv/models", Path("/srv/models")),
     "CIFAR_MODEL": ("resnet", "resnet"),
     "CIFAR_ENGINE": ("onnxruntime-cpu-fp32", "onnxruntime-cpu-fp32"),
+    "CIFAR_ALLOW_FALLBACK": ("true", True),
     "CIFAR_WORKERS": ("3", 3),
     "CIFAR_THREADS": ("5", 5),
     "CIFAR_MAX_BATCH": ("128", 128),

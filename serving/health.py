@@ -1,0 +1,61 @@
+"""Whether an engine that once passed may still be asked."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from serving.job import Batch
+
+logger = logging.getLogger(__name__)
+
+_LIMIT = 3  # one failed batch may be a freak of its images or of the moment; three in a row are the engine's fault
+_INTERVAL = 5.0  # seconds between self-tests: a driver that recovers does so within seconds
+
+
+class Health:
+    """Broken after three failed batches in a row, until the golden images come out right again.
+
+    A batch has failed when not one of its images came out: a poisoned request among others is no sign of a broken
+    engine. `self_test` asks the engine the way requests do, and raises when the answer is wrong or there is none. It is
+    tried at once, so that three poisoned requests in a row cost the server no more than the time of one batch.
+    """
+
+    def __init__(self, name: str, self_test: Callable[[], Awaitable[None]], *, interval: float = _INTERVAL) -> None:
+        self._name = name
+        self._self_test = self_test
+        self._interval = interval
+        self._failures = 0  # batches in a row
+        self._recovery: asyncio.Task[None] | None = None
+
+    @property
+    def broken(self) -> bool:
+        return self._failures >= _LIMIT
+
+    def note(self, batch: Batch) -> None:
+        """Observe a batch, on the event loop."""
+        if self._recovery is not None:
+            return  # the self-test decides
+        self._failures = self._failures + 1 if batch.failed else 0
+        if self.broken:
+            logger.error("The engine of %s failed %d batches in a row; it is not asked", self._name, self._failures)
+            self._recovery = asyncio.get_running_loop().create_task(self._recover())
+
+    async def _recover(self) -> None:
+        while not await self._passes():
+            await asyncio.sleep(self._interval)
+        logger.warning("The engine of %s classifies its golden images again; it is asked again", self._name)
+        self._failures = 0
+        self._recovery = None
+
+    async def _passes(self) -> bool:
+        try:
+            await self._self_test()
+        except Exception as error:
+            logger.error("The engine of %s fails its self-test: %s", self._name, error)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Test no more."""
+        if self._recovery is not None:
+            self._recovery.cancel()

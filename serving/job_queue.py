@@ -1,0 +1,124 @@
+"""Jobs that wait: first come, first served, counted in images. The event loop adds, the engine's threads take."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from serving.errors import NotReady, QueueFull
+from serving.job import Batch, Job, Slice
+from serving.pace import Pace
+
+_SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
+
+
+class JobQueue:
+    """A bounded queue of jobs that hands out batches. Thread-safe."""
+
+    def __init__(self, *, max_batch: int, max_queue: int, clock: Callable[[], float]) -> None:
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._clock = clock
+        self._changed = threading.Condition(threading.Lock())  # guards all that follows, and what it says of jobs
+        self._jobs: deque[Job] = deque()  # of which some may be unwanted
+        self._waiting = 0  # images in the queue that somebody wants
+        self._computing = 0  # images taken and not finished
+        self._in_flight = 0  # batches taken and not finished
+        self._closed = False
+        self._pace = Pace()
+        self._last_end = float("-inf")  # of a batch
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait."""
+        return self._waiting
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that are being computed."""
+        return self._in_flight
+
+    def add(self, job: Job) -> None:
+        """Let a job wait for its turn. Raises QueueFull, and NotReady once closed."""
+        with self._changed:
+            if self._closed:
+                raise NotReady("The server is stopping.")
+            self._check_room(job)
+            self._check_time(job)
+            self._jobs.append(job)
+            self._waiting += job.waiting
+            self._changed.notify()
+
+    def _check_room(self, job: Job) -> None:
+        excess = self._waiting + job.waiting - self._max_queue
+        if excess > 0:
+            raise QueueFull(
+                f"{self._waiting} images wait already, at most {self._max_queue} may; try again later.",
+                seconds=self._pace.expect(excess),
+            )
+
+    def _check_time(self, job: Job) -> None:
+        if not self._in_flight and not self._waiting:
+            return  # whatever was measured: were an idle engine not tried, a wrong measure would stay for ever
+        images = self._waiting + self._computing + job.waiting
+        expected, left = self._pace.expect(images), _SLACK * (job.deadline - job.arrived)
+        if expected > left:
+            raise QueueFull(
+                f"The answer would take about {expected:.2g} s, as {images - job.waiting} images come first: "
+                "too close to the deadline, or beyond it; try again later.",
+                seconds=expected - left,
+            )
+
+    def take(self) -> Batch | None:
+        """Wait until there are images, and take up to `max_batch` from the front; None when closed and empty."""
+        with self._changed:
+            while not (slices := self._gather()):
+                if self._closed:
+                    return None
+                self._changed.wait()
+            batch = Batch(slices, started=self._clock())
+            self._in_flight += 1
+            self._computing += batch.images
+            if self._waiting:
+                self._changed.notify()  # another thread may be idle, and was not woken for the rest
+            return batch
+
+    def _gather(self) -> list[Slice]:
+        now = self._clock()
+        slices: list[Slice] = []
+        room = self._max_batch
+        while self._jobs and room:
+            job = self._jobs[0]
+            if job.deadline <= now:
+                self._forget(job)
+            if job.waiting:
+                slices.append(job.take(min(room, job.waiting)))
+                room -= len(slices[-1].images)
+                self._waiting -= len(slices[-1].images)
+            if not job.waiting:
+                self._jobs.popleft()
+        return slices
+
+    def withdraw(self, job: Job) -> None:
+        """Compute no more of a job: its caller has gone, or has an answer."""
+        with self._changed:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self._waiting -= job.waiting
+        job.wanted = False
+
+    def finish(self, batch: Batch) -> None:
+        """Count a batch as done."""
+        with self._changed:
+            self._in_flight -= 1
+            self._computing -= batch.images
+            if not batch.failures:
+                # Where two batches overlap, each kept the engine for what the other did not.
+                self._pace.note(batch.images, batch.ended - max(batch.started, self._last_end))
+            self._last_end = batch.ended
+
+    def close(self) -> None:
+        """Refuse new jobs; `take` gives what is there, and then None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

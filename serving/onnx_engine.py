@@ -1,0 +1,130 @@
+"""ONNX Runtime: straight on the CPU, and with buffers that stay on a CUDA device."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_models.bundle import Probabilities
+from cifar_models.errors import InputError
+from cifar_models.picture import Pixels
+from serving.device import pin
+from serving.staging import IMAGE_SHAPE, Slots, bucket, buckets, cut, gather, gather_into
+
+logger = logging.getLogger(__name__)
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxCpu:
+    """ONNX Runtime on the CPU."""
+
+    lanes = 1  # a second batch would only take the cores from the first
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Waiting threads would spin on the cores that decode the next requests.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS["cpu"]])
+
+    def __call__(self, *parts: Pixels) -> Probabilities:
+        (probabilities,) = self._session.run(["probabilities"], {"images": gather(parts)})
+        return np.asarray(probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Buffers on the device for batches of one size, and what runs the network from the one to the other."""
+
+    images: Any  # OrtValue
+    probabilities: Any  # OrtValue
+    binding: Any  # IOBinding
+    options: Any  # RunOptions
+
+
+class OnnxBuckets:
+    """ONNX Runtime on the first CUDA device, in batches of a few sizes that are warm when the first request comes.
+
+    Two lanes gather, each into a page-locked array of its own; one thread drives the device, because ONNX Runtime keeps
+    a captured CUDA graph for the thread that captured it. `device="cpu"` is for tests: the same with the CPU's memory.
+    """
+
+    lanes = 2
+
+    def __init__(self, path: Path, max_batch: int, *, device: str) -> None:
+        self._path, self._max_batch, self._device = path, max_batch, device
+        self._staging = Slots([pin(np.zeros((max_batch, *IMAGE_SHAPE), np.uint8), device) for _ in range(self.lanes)])
+        self._driver = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._bound: dict[int, Bound] = {}
+        self._driver.submit(self._warm_up).result()
+
+    def __call__(self, *parts: Pixels) -> Probabilities:
+        if sum(map(len, parts)) > self._max_batch:
+            return np.concatenate([self(part) for part in cut(parts, self._max_batch)])
+        with self._staging.lend() as images:
+            count = gather_into(images, parts)
+            return self._driver.submit(self._run, images, count).result()
+
+    def _run(self, images: Pixels, count: int) -> Probabilities:
+        """Of the first `count` images; what stands behind them pads the batch, and its rows are dropped."""
+        size = bucket(count, self._max_batch)
+        bound = self._bound[size]
+        bound.images.update_inplace(images[:size])
+        self._session.run_with_iobinding(bound.binding, bound.options)
+        bound.binding.synchronize_outputs()
+        return np.array(bound.probabilities.numpy()[:count])
+
+    def _warm_up(self) -> None:
+        """Capture every size as a CUDA graph; no graphs where the network holds what cannot be captured."""
+        try:
+            self._bind_all(graphs=self._device == "cuda")
+        except Exception as error:
+            if self._device != "cuda":
+                raise
+            logger.warning("%s runs without CUDA graphs: %s", self._path, error)
+            self._bind_all(graphs=False)
+
+    def _bind_all(self, *, graphs: bool) -> None:
+        self._session = self._open(graphs=graphs)
+        blank = np.zeros((self._max_batch, *IMAGE_SHAPE), np.uint8)
+        self._bound = {size: self._bind(size) for size in buckets(self._max_batch)}
+        for size in self._bound:
+            for _ in range(2):  # the first one captures, the second one replays
+                self._run(blank, size)
+
+    def _open(self, *, graphs: bool) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        provider: Any = _PROVIDERS[self._device]
+        if self._device == "cuda":
+            onnxruntime.preload_dlls()
+            # ONNX Runtime would fall back to the CPU with no more than a line in the log.
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            # An exhaustive search would tune every size for seconds.
+            tuning = {"cudnn_conv_algo_search": "HEURISTIC", "enable_cuda_graph": str(int(graphs))}
+            provider = (provider, tuning)
+        session = onnxruntime.InferenceSession(self._path, options, providers=[provider])
+        if session.get_providers()[0] != _PROVIDERS[self._device]:
+            raise InputError(f"ONNX Runtime runs {self._path} on {session.get_providers()[0]}, not on {self._device}.")
+        return session
+
+    def _bind(self, size: int) -> Bound:
+        import onnxruntime
+
+        (output,) = (output for output in self._session.get_outputs() if output.name == "probabilities")
+        new = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        images = new([size, *IMAGE_SHAPE], np.uint8, self._device, 0)
+        probabilities = new([size, output.shape[1]], np.float32, self._device, 0)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("images", images)
+        binding.bind_ortvalue_output("probabilities", probabilities)
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(size))  # one graph for each size
+        return Bound(images, probabilities, binding, options)

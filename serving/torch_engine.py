@@ -1,0 +1,61 @@
+"""TorchScript on a torch device. The only engine that loads torch."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_models.bundle import Probabilities
+from cifar_models.picture import Pixels
+from serving.staging import IMAGE_SHAPE, Slots, buckets, cut, gather_into
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one batch at a time uses: a host buffer, page-locked for CUDA, and a CUDA stream."""
+
+    host: Any  # Tensor
+    staging: Pixels  # the same memory
+    stream: Any  # Stream, or None on the CPU
+
+
+class TorchScript:
+    """TorchScript on the CPU, or on CUDA with two lanes: one gathers and copies while the other computes."""
+
+    def __init__(self, path: Path, max_batch: int, *, device: str, threads: int) -> None:
+        import torch
+
+        self._torch: Any = torch
+        self._device = torch.device(device)
+        self._max_batch = max_batch
+        self._cuda = device == "cuda"
+        self.lanes = 2 if self._cuda else 1
+        if not self._cuda:
+            torch.set_num_threads(threads)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that TorchScript is deprecated does not concern the operator
+            self._module: Any = torch.jit.load(path, map_location=self._device)  # type: ignore[no-untyped-call]
+        self._lanes = Slots([self._lane() for _ in range(self.lanes)])
+        self._warm_up()
+
+    def _lane(self) -> Lane:
+        host = self._torch.empty((self._max_batch, *IMAGE_SHAPE), dtype=self._torch.uint8, pin_memory=self._cuda)
+        return Lane(host, host.numpy(), self._torch.cuda.Stream() if self._cuda else None)
+
+    def _warm_up(self) -> None:
+        """Let torch choose its kernels, and the TorchScript executor specialise, before the first request."""
+        sizes = buckets(self._max_batch) if self._cuda else [1]
+        for size in [size for size in sizes for _ in range(3)]:
+            self(np.zeros((size, *IMAGE_SHAPE), np.uint8))
+
+    def __call__(self, *parts: Pixels) -> Probabilities:
+        if sum(map(len, parts)) > self._max_batch:
+            return np.concatenate([self(part) for part in cut(parts, self._max_batch)])
+        with self._lanes.lend() as lane, self._torch.inference_mode(), self._torch.cuda.stream(lane.stream):
+            count = gather_into(lane.staging, parts)
+            images = lane.host[:count].to(self._device, non_blocking=True)
+            _, probabilities = self._module(images)
+            # A copy to ordinary memory waits for the stream, and no other.
+            return np.asarray(probabilities.to("cpu").numpy())
