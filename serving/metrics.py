@@ -53,7 +53,7 @@ REQUEST = Family(
 )
 RECEIVE = Family("cifar_receive_duration_seconds", "Until a request's body had arrived.", (), _SECONDS)
 DECODE = Family("cifar_decode_duration_seconds", "From a request's body to its pixels.", (), _SECONDS)
-WAIT = Family("cifar_queue_wait_seconds", "From the queue to the engine, or to giving up.", ("model",), _SECONDS)
+WAIT = Family("cifar_queue_wait_seconds", "From the queue to the engine.", ("model",), _SECONDS)
 BATCH = Family("cifar_batch_images", "Images that the engine computed at once.", ("model",), _IMAGES)
 INFERENCE = Family("cifar_inference_duration_seconds", "Of one batch in the engine.", ("model",), _SECONDS)
 IMAGES = Family("cifar_images_total", "Images that were classified.", ("model",))

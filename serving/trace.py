@@ -23,7 +23,7 @@ class Trace:
     size: int = 0  # bytes of the body that were read
     receive: float | None = None  # until the body was there
     decode: float | None = None  # from there to pixels
-    queue: float | None = None  # until its first image went to the engine, or it was given up
+    queue: float | None = None  # until its first image went to the engine
     inference: float | None = None  # of the batches that held its images
     total: float = 0.0
 

@@ -17,6 +17,7 @@ VALUES = {
     "CIFAR_THREADS": ("5", 5),
     "CIFAR_MAX_BATCH": ("128", 128),
     "CIFAR_MAX_QUEUE": ("9999", 9999),
+    "CIFAR_MAX_WAIT": ("0.25", 0.25),
     "CIFAR_MAX_IMAGES": ("12", 12),
     "CIFAR_MAX_BYTES": ("1000", 1000),
     "CIFAR_MAX_PIXELS": ("4096", 4096),
