@@ -107,6 +107,7 @@ class Batcher:
     def _serve(self) -> None:
         """A lane: in a thread of its own, one batch after the other until the queue is closed."""
         while batch := self._queue.take():
+            batch.started = self._clock()
             batch.results = self._compute(batch.slices)
             batch.ended = self._clock()
             try:

@@ -20,10 +20,9 @@ class Health:
     tried at once, so that three poisoned requests in a row cost the server no more than the time of one batch.
     """
 
-    def __init__(self, name: str, self_test: Callable[[], Awaitable[None]], *, interval: float = _INTERVAL) -> None:
+    def __init__(self, name: str, self_test: Callable[[], Awaitable[None]]) -> None:
         self._name = name
         self._self_test = self_test
-        self._interval = interval
         self._failures = 0  # batches in a row
         self._recovery: asyncio.Task[None] | None = None
 
@@ -42,7 +41,7 @@ class Health:
 
     async def _recover(self) -> None:
         while not await self._passes():
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(_INTERVAL)
         logger.warning("The engine of %s classifies its golden images again; it is asked again", self._name)
         self._failures = 0
         self._recovery = None

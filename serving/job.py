@@ -67,7 +67,7 @@ class Batch:
     """What an engine computes at once, and, when it is done, what came of it: the record that observers get."""
 
     slices: list[Slice]
-    started: float
+    started: float = 0.0
     ended: float = 0.0
     results: list[Probabilities | Exception] = field(default_factory=list)  # one for each slice
 

@@ -21,6 +21,8 @@ class JobQueue:
         self._changed = threading.Condition(threading.Lock())  # guards all that follows, and what it says of jobs
         self._jobs: deque[Job] = deque()  # of which some may be unwanted
         self._waiting = 0  # images in the queue that somebody wants
+        self._idle = 0  # threads that wait for a batch; none while images wait
+        self._assigned: deque[Batch] = deque()  # to threads that were idle
         self._computing = 0  # images taken and not finished
         self._in_flight = 0  # batches taken and not finished
         self._closed = False
@@ -46,7 +48,11 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            self._changed.notify()
+            while self._idle and (batch := self._form()):
+                # Here and not in the thread, which may get its turn late: it would find more, and compute later.
+                self._assigned.append(batch)
+                self._idle -= 1
+                self._changed.notify()
 
     def _check_room(self, job: Job) -> None:
         excess = self._waiting + job.waiting - self._max_queue
@@ -69,18 +75,22 @@ class JobQueue:
             )
 
     def take(self) -> Batch | None:
-        """Wait until there are images, and take up to `max_batch` from the front; None when closed and empty."""
+        """Up to `max_batch` images from the front; waits until there are some. None when closed and empty."""
         with self._changed:
-            while not (slices := self._gather()):
-                if self._closed:
-                    return None
-                self._changed.wait()
-            batch = Batch(slices, started=self._clock())
-            self._in_flight += 1
-            self._computing += batch.images
-            if self._waiting:
-                self._changed.notify()  # another thread may be idle, and was not woken for the rest
-            return batch
+            if batch := self._form():
+                return batch
+            self._idle += 1
+            self._changed.wait_for(lambda: self._assigned or self._closed)
+            return self._assigned.popleft() if self._assigned else None
+
+    def _form(self) -> Batch | None:
+        slices = self._gather()
+        if not slices:
+            return None
+        batch = Batch(slices)
+        self._in_flight += 1
+        self._computing += batch.images
+        return batch
 
     def _gather(self) -> list[Slice]:
         now = self._clock()

@@ -120,3 +120,4 @@ def test_a_poisoned_large_request_fails_as_a_whole_and_alone() -> None:
             assert await numbers(tasks[2]) == [[11, 12, 13]]
 
     asyncio.run(main())
+    assert engine.batches == [[0], [1, 2, 3, 4], [11, 12, 13]]  # its rest is not computed

@@ -38,20 +38,20 @@ class Schedule(RuleBasedStateMachine):
         for _ in range(count):
             self.stage.ask(1, 5.0)
 
-    @precondition(lambda self: self.stage.engine.inside)
+    @precondition(lambda self: self.stage.engine.computing)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        self.stage.end(data.draw(st.sampled_from(self.stage.engine.inside)))
+        self.stage.end(data.draw(st.sampled_from(self.stage.engine.computing)))
 
-    @precondition(lambda self: self.stage.engine.inside)
+    @precondition(lambda self: self.stage.engine.computing)
     @rule(data=st.data())
     def break_down(self, data: st.DataObject) -> None:
-        self.stage.end(data.draw(st.sampled_from(self.stage.engine.inside)), broken=True)
+        self.stage.end(data.draw(st.sampled_from(self.stage.engine.computing)), broken=True)
 
-    @precondition(lambda self: self.stage.engine.inside)
+    @precondition(lambda self: self.stage.engine.computing)
     @rule(data=st.data(), seconds=st.sampled_from([0.5, 2.0]))
     def lag(self, data: st.DataObject, seconds: float) -> None:
-        self.stage.lag(data.draw(st.sampled_from(self.stage.engine.inside)), seconds)
+        self.stage.lag(data.draw(st.sampled_from(self.stage.engine.computing)), seconds)
 
     @precondition(lambda self: self.stage.pending)
     @rule(data=st.data())
@@ -126,7 +126,7 @@ TestSchedule.settings = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=40,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -10,6 +10,8 @@ from bodies import DEFAULT, assert_right, pictures, post, raw
 from conftest import MODELS, command, serving
 from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
 
+from serving.device import has_cuda
+
 
 def serve_in_vain(tmp_path: Path, **environment: str) -> str:
     """Run `bentoml serve` where it must stop by itself; all that it says."""
@@ -40,6 +42,27 @@ def test_a_damaged_default_bundle_stops_the_start_with_one_line(tmp_path: Path, 
     flip_bit(bundle / file)
     (line,) = serve_in_vain(tmp_path, CIFAR_BUNDLES=str(tmp_path / "models")).splitlines()
     assert line.startswith(f"error: {bundle / file} ")
+
+
+without_cuda = pytest.mark.skipif(has_cuda(), reason="says what happens where there is no CUDA device")
+
+
+@without_cuda
+def test_asking_for_cuda_where_there_is_none_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (line,) = serve_in_vain(tmp_path, CIFAR_ENGINE="onnxruntime-cuda-fp32").splitlines()
+    assert line.startswith("error: CIFAR_ENGINE='onnxruntime-cuda-fp32' needs a CUDA device")
+    assert "CIFAR_ALLOW_FALLBACK=true" in line
+
+
+@without_cuda
+def test_where_the_cpu_may_stand_in_for_cuda_it_serves_and_is_reported_as_degraded(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", engine="onnxruntime-cuda-fp32", allow_fallback=True) as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(3))), pictures(3))
+            (model,) = client.get("/models").json()["models"]
+    assert (model["engine"], model["ready"]) == ("onnxruntime-cpu-int8", True)
+    assert model["degraded"] == "onnxruntime-cuda-fp32: The driver finds no CUDA device."
 
 
 @pytest.fixture(scope="module")

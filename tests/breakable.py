@@ -1,0 +1,123 @@
+"""A server in this process whose engine can be held, broken and mended, and requests to it without a network."""
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batching import PATIENCE
+from bodies import DEFAULT, RAW
+from conftest import MODELS
+
+from cifar_models.bundle import Probabilities
+from cifar_models.picture import Pixels
+from serving import bundles
+from serving.app import App
+from serving.batcher import Batcher
+from serving.engine import ENGINES, EngineKind
+from serving.onnx_engine import OnnxCpu
+from serving.server import Server
+from serving.settings import Settings
+
+ENGINE = "onnxruntime-cpu-int8"
+
+
+class BreakableEngine:
+    """The real one, and switches: it can be held, fail, or compute something else. It remembers its first pixels."""
+
+    lanes = 1
+    batcher: Batcher  # in front of it
+
+    def __init__(self, path: Path, threads: int, max_batch: int) -> None:
+        self._engine = OnnxCpu(path, 1)
+        self.go = threading.Event()
+        self.go.set()
+        self.broken = self.wrong = False
+        self.computed: list[int] = []
+        self.calls = 0
+
+    def __call__(self, *parts: Pixels) -> Probabilities:
+        images = np.concatenate(parts)
+        self.calls += 1
+        assert self.go.wait(PATIENCE)
+        if self.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        self.computed += images[:, 0, 0, 0].tolist()
+        return self._engine(images)[:, :: -1 if self.wrong else 1]
+
+    async def reach(self, calls: int) -> None:
+        """Return when it has been called so often."""
+        for _ in range(100_000):
+            if self.calls >= calls:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"the engine was called {self.calls} times, not {calls}")
+
+
+@asynccontextmanager
+async def breakable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, BreakableEngine]]:
+    made: list[BreakableEngine] = []
+
+    def load(path: Path, threads: int, max_batch: int) -> BreakableEngine:
+        made.append(BreakableEngine(path, threads, max_batch))
+        return made[-1]
+
+    kind = ENGINES[ENGINE]
+    monkeypatch.setattr(bundles, "ENGINES", {ENGINE: EngineKind(kind.artifact, kind.cuda, kind.atol, load)})
+    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=PATIENCE))
+    threshold = gc.get_threshold()
+    await server.start()
+    gc.unfreeze()  # what suits a server does not suit the tests
+    gc.set_threshold(*threshold)
+    engine = made[sorted(bundles.find_bundles(MODELS)).index(DEFAULT)]
+    engine.batcher = server._serving[DEFAULT].batcher
+    engine.computed.clear()
+    engine.calls = 0
+    try:
+        yield server, engine
+    finally:
+        engine.go.set()
+        await server.stop()
+
+
+class Exchange:
+    """One POST /classify of black images whose very first level is `mark`, over ASGI; the client may go away."""
+
+    def __init__(self, server: Server, mark: int, count: int = 1) -> None:
+        images = np.zeros((count, 32, 32, 3), np.uint8)
+        images[:, 0, 0, 0] = mark
+        self._body = images.tobytes()
+        self.listened = asyncio.Event()  # to what comes after the body
+        self.gone = asyncio.Event()
+        self.sent: list[Any] = []
+        self.task = asyncio.ensure_future(App(not_found, server)(self._scope(), self._receive, self._send))
+
+    def _scope(self) -> dict[str, Any]:
+        headers = [(b"content-type", RAW.encode())]
+        return {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._body:
+            body, self._body = self._body, b""
+            return {"type": "http.request", "body": body, "more_body": False}
+        self.listened.set()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        await asyncio.wait_for(self.task, PATIENCE)
+        start, body = self.sent
+        return start["status"], json.loads(body["body"])
+
+
+async def not_found(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("not for BentoML")

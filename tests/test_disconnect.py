@@ -1,0 +1,94 @@
+"""A client that goes away while its request waits costs no computing; one that stays notices nothing."""
+
+import asyncio
+
+import pytest
+import uvicorn
+from batching import PATIENCE
+from bodies import RAW, pictures
+from breakable import BreakableEngine, Exchange, breakable, not_found
+
+from serving.app import App
+
+
+def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            held = Exchange(server, mark=1)
+            await engine.reach(1)
+            goes, stays = Exchange(server, mark=2), Exchange(server, mark=3)
+            await asyncio.wait_for(asyncio.gather(goes.listened.wait(), stays.listened.wait()), PATIENCE)
+            goes.gone.set()
+            await asyncio.wait_for(goes.task, PATIENCE)
+            engine.go.set()
+            assert [(await exchange.answer())[0] for exchange in (held, stays)] == [200, 200]
+            assert goes.sent == []  # nobody is left to answer
+            assert engine.computed == [1, 3]
+
+    asyncio.run(main())
+
+
+def test_a_request_that_is_answered_soon_listens_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            monkeypatch.setattr("serving.disconnect._PATIENCE", PATIENCE)
+            exchange = Exchange(server, mark=1)
+            assert (await exchange.answer())[0] == 200
+            assert not exchange.listened.is_set()
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            exchange = Exchange(server, mark=1)
+            await asyncio.wait_for(exchange.listened.wait(), PATIENCE)
+            exchange.task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await exchange.task
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_is_closed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server that BentoML runs, over TCP."""
+
+    async def send(port: int, mark: int) -> asyncio.StreamWriter:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        images = pictures(1).copy()
+        images[:, 0, 0, 0] = mark
+        head = f"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: {RAW}\r\nContent-Length: {images.nbytes}\r\n\r\n"
+        writer.write(head.encode() + images.tobytes())
+        await writer.drain()
+        return writer
+
+    async def waiting(engine: BreakableEngine, count: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while engine.batcher.waiting != count:
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            config = uvicorn.Config(App(not_found, server), port=0, log_level="error", lifespan="off")
+            http = uvicorn.Server(config)
+            config.load()
+            http.lifespan = config.lifespan_class(config)
+            await http.startup()
+            port = http.servers[0].sockets[0].getsockname()[1]
+            engine.go.clear()
+            writers = [await send(port, mark=1)]
+            await engine.reach(1)
+            writers.append(await send(port, mark=2))
+            await waiting(engine, 1)
+            writers[1].close()
+            await waiting(engine, 0)
+            engine.go.set()
+            await http.shutdown()
+            writers[0].close()
+            assert engine.computed == [1]
+
+    asyncio.run(main())

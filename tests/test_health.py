@@ -1,0 +1,74 @@
+"""An engine that fails batch after batch is not asked until its golden images come out right again."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from serving.health import Health
+from serving.job import Batch
+
+GOOD = Batch([None], results=[np.zeros((1, 10), np.float32)])  # type: ignore[list-item]
+BAD = Batch([None], results=[ValueError()])  # type: ignore[list-item]
+MIXED = Batch([None] * 2, results=[*BAD.results, *GOOD.results])  # type: ignore[list-item]
+
+
+class SelfTest:
+    """Fails as often as it is told to, and then waits to be let through."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.runs = 0
+        self.done = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        if self.runs <= self.failures:
+            raise ValueError("wrong")
+        await self.done.wait()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_mends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.health._INTERVAL", 0)
+
+    async def main() -> None:
+        self_test = SelfTest(failures=4)
+        health = Health("a", self_test)
+        for batch in (BAD, BAD, MIXED, BAD, BAD, GOOD, BAD, BAD):
+            health.note(batch)
+            assert not health.broken
+        health.note(BAD)
+        assert health.broken
+        await settle()
+        assert self_test.runs == 5
+        health.note(GOOD)  # the end of what was accepted before is no proof
+        assert health.broken
+        self_test.done.set()
+        await settle()
+        assert not health.broken
+        for _ in range(3):
+            health.note(BAD)
+        assert health.broken  # it can break again
+        await settle()
+        assert not health.broken
+
+    asyncio.run(main())
+
+
+def test_closing_ends_the_tests() -> None:
+    async def main() -> None:
+        health = Health("a", SelfTest(failures=0))
+        for _ in range(3):
+            health.note(BAD)
+        health.close()
+        await settle()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())

@@ -1,0 +1,72 @@
+"""The server says that it is ready when it is, and only then: when its engine breaks, heals, and while it stops."""
+
+import asyncio
+
+import pytest
+from bodies import DEFAULT
+from breakable import Exchange, breakable
+
+
+def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_out_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.health._INTERVAL", 0)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.broken = True
+            for _ in range(3):
+                assert server.ready
+                status, content = await Exchange(server, mark=1).answer()
+                assert (status, content["error"]["code"]) == (500, "engine_failed")
+            assert not server.ready
+            (model,) = [model for model in server.models()["models"] if model["name"] == DEFAULT]
+            assert model["ready"] is False
+            status, content = await Exchange(server, mark=1).answer()
+            assert (status, content["error"]["code"]) == (503, "not_ready")
+            await engine.reach(5)  # self-tests fail
+            assert not server.ready
+            engine.broken = False
+            async with asyncio.timeout(20):
+                while not server.ready:
+                    await asyncio.sleep(0)
+            assert (await Exchange(server, mark=1).answer())[0] == 200
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_computes_something_else_afterwards_stays_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.health._INTERVAL", 0)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.broken = True
+            for _ in range(3):
+                await Exchange(server, mark=1).answer()
+            engine.broken, engine.wrong = False, True
+            await engine.reach(engine.calls + 2)
+            assert not server.ready
+            assert (await Exchange(server, mark=1).answer())[0] == 503
+
+    asyncio.run(main())
+
+
+def test_a_server_that_stops_is_not_ready_and_answers_what_it_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            accepted = [Exchange(server, mark=1)]
+            await engine.reach(1)
+            accepted.append(Exchange(server, mark=2))
+            await asyncio.wait_for(accepted[1].listened.wait(), 20)
+            stopping = asyncio.ensure_future(server.stop())
+            while server.ready:
+                await asyncio.sleep(0)
+            assert (await Exchange(server, mark=3).answer())[0] == 503
+            assert not stopping.done()
+            engine.go.set()
+            await stopping
+            assert [(await exchange.answer())[0] for exchange in accepted] == [200, 200]
+            assert engine.computed == [1, 2]
+
+    asyncio.run(main())
