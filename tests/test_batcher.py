@@ -90,6 +90,17 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes_then() -> None
     assert set(threading.enumerate()) <= threads
 
 
+def test_what_is_accepted_in_the_turn_of_closing_is_answered() -> None:
+    async def main() -> None:
+        async with Desk(Engine()) as desk:
+            assert await numbers(desk.ask(0)) == [[0]]
+            last, closing = desk.ask(1), asyncio.ensure_future(desk.batcher.close())
+            assert await numbers(last) == [[1]]
+            await closing
+
+    asyncio.run(main())
+
+
 def test_an_idle_batcher_closes() -> None:
     async def main() -> None:
         async with Desk(Engine()) as desk:
