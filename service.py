@@ -8,37 +8,13 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody
 
 import bentoml
 from PIL.Image import Image
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cifar_models.errors import InputError
 from serving.app import App
+from serving.schemas import Answer
 from serving.server import Server
 from serving.settings import load_settings
-
-
-class Model(BaseModel):
-    """Which file computed the answer."""
-
-    name: str
-    version: str = Field(description="First 12 digits of the file's sha256")
-    engine: str
-
-
-class Prediction(BaseModel):
-    """One image's label and the probabilities of all labels, or of the `top_k` best."""
-
-    label: str
-    index: int
-    probability: float
-    probabilities: dict[str, float]
-
-
-class Answer(BaseModel):
-    """Predictions in the order of the images."""
-
-    model: Model
-    predictions: list[Prediction]
-
 
 try:
     SETTINGS = load_settings()

@@ -16,6 +16,8 @@ from cifar_models.picture import Pixels
 from serving.answer import predictions
 from serving.batcher import Batcher
 from serving.bundles import LoadedBundle, find_bundles, load_bundle
+from serving.description.document import describe
+from serving.description.page import render
 from serving.engine import AUTO, ENGINES
 from serving.errors import NotReady, UnknownModel
 from serving.request import Options, RequestReader, decode_all, parse_options
@@ -130,3 +132,11 @@ class Server:
             for name, serving in self._serving.items()
         ]
         return {"models": served, "failed": [{"name": name, "reason": reason} for name, reason in self._failed.items()]}
+
+    def description(self) -> dict[str, Any]:
+        """GET /docs.json: what may be asked of this server, and what comes back."""
+        return describe(self._settings)
+
+    def reference(self) -> str:
+        """GET /docs: the same as a page for people."""
+        return render(self._settings)
