@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
 
 import bentoml
+from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
 from pydantic import Field
 
@@ -15,6 +16,9 @@ from serving.app import App
 from serving.schemas import Answer
 from serving.server import Server
 from serving.settings import load_settings
+
+# The command that imports this has asked already, and remembers the answer.
+usage_stats.do_not_track.cache_clear()
 
 try:
     SETTINGS = load_settings()
