@@ -4,42 +4,22 @@ import logging
 import os
 import sys
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
 
 import bentoml
+from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cifar_models.errors import InputError
 from serving.app import App
 from serving.door import Door
+from serving.schemas import Answer
 from serving.server import Server
 from serving.settings import load_settings
 
-
-class Model(BaseModel):
-    """Which file computed the answer."""
-
-    name: str
-    version: str = Field(description="First 12 digits of the file's sha256")
-    engine: str
-
-
-class Prediction(BaseModel):
-    """One image's label and the probabilities of all labels, or of the `top_k` best."""
-
-    label: str
-    index: int
-    probability: float
-    probabilities: dict[str, float]
-
-
-class Answer(BaseModel):
-    """Predictions in the order of the images."""
-
-    model: Model
-    predictions: list[Prediction]
-
+# The command that imports this has asked already, and remembers the answer.
+usage_stats.do_not_track.cache_clear()
 
 try:
     SETTINGS = load_settings()

@@ -1,1 +1,6 @@
 """Bytes to predictions: reading requests, decoding, batching, engines, bundles in memory, answers."""
+
+import os
+
+# Read when ONNX Runtime is imported: it would report to its makers, and keep an identifier of this machine in the home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.answer import json_response, refusal_response
@@ -21,7 +21,7 @@ from serving.trace import trace_of
 
 logger = logging.getLogger(__name__)
 
-_BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/docs.json", "/schema.json"}
+_BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
 _PAGE = Path(__file__).parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -38,7 +38,14 @@ class App:
             "/models": ("GET", self._models),
             "/metrics": ("GET", self._metrics),
             "/": ("GET", self._page),
+            "/docs": ("GET", self._reference),
+            "/docs.json": ("GET", self._description),
         }
+
+    @property
+    def paths(self) -> set[str]:
+        """All that is answered, here or by BentoML."""
+        return set(self._routes) | _BENTOML_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _BENTOML_PATHS:
@@ -69,7 +76,7 @@ class App:
     async def _route(self, request: Request) -> Response:
         path = request.scope["path"]
         if path not in self._routes:
-            raise NotFound(f"There is nothing at {path}; see GET / for what there is.")
+            raise NotFound(f"There is nothing at {path}; see GET /docs for what there is.")
         trace_of(request.scope).route = path
         method, handler = self._routes[path]
         # The server in front drops the body of an answer to HEAD.
@@ -89,3 +96,9 @@ class App:
 
     async def _page(self, request: Request) -> Response:
         return FileResponse(_PAGE)
+
+    async def _reference(self, request: Request) -> Response:
+        return HTMLResponse(self._server.reference())
+
+    async def _description(self, request: Request) -> Response:
+        return json_response(self._server.description())

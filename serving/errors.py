@@ -13,7 +13,10 @@ _SOON = {"Retry-After": "1"}  # seconds
 
 
 class Refusal(Exception):
-    """A request that gets an error instead of predictions; `str()` is its message to the client."""
+    """A request that gets an error instead of predictions; `str()` is its message to the client.
+
+    The docstring of a kind is its meaning in GET /docs.json.
+    """
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -25,18 +28,26 @@ class Refusal(Exception):
 
 
 class Unreadable(Refusal):
+    """The data are no whole picture of a known format, or the JSON or the form is malformed."""
+
     status, code = 400, "unreadable"
 
 
 class UnknownModel(Refusal):
+    """There is no bundle of this name; see GET /models."""
+
     status, code = 404, "unknown_model"
 
 
 class NotFound(Refusal):
+    """There is nothing at this path."""
+
     status, code = 404, "not_found"
 
 
 class MethodNotAllowed(Refusal):
+    """The path answers another method, which `Allow` names."""
+
     status, code = 405, "method_not_allowed"
 
     def __init__(self, message: str, *, allow: str) -> None:
@@ -45,33 +56,46 @@ class MethodNotAllowed(Refusal):
 
 
 class TooLarge(Refusal):
+    """More bytes, pixels or images than the server takes."""
+
     status, code = 413, "too_large"
 
 
 class UnsupportedType(Refusal):
+    """The content type is none of those that are taken, or the body is compressed."""
+
     status, code = 415, "unsupported_type"
 
 
 class Unacceptable(Refusal):
+    """An option or an image breaks a rule, which the message names."""
+
     status, code = 422, "unacceptable"
 
 
 class QueueFull(Refusal):
+    """Too much waits already, or the answer would come too late; ask again after `Retry-After` seconds."""
+
     status, code = 429, "queue_full"
 
     def __init__(self, message: str, *, seconds: float) -> None:
-        """`seconds` from now there will be room."""
         super().__init__(message)
-        self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+        self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}  # then there will be room
 
 
 class EngineFailed(Refusal):
+    """The server failed; its log says why."""
+
     status, code = 500, "engine_failed"
 
 
 class NotReady(Refusal):
+    """The server is starting or stopping, or the bundle failed its checks; see GET /models."""
+
     status, code, headers = 503, "not_ready", _SOON
 
 
 class DeadlinePassed(Refusal):
+    """The answer was not ready in time: ask later, or fewer images at a time."""
+
     status, code = 504, "deadline_passed"

@@ -25,7 +25,7 @@ PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
 FORM, JSON, RAW = "multipart/form-data", "application/json", "application/octet-stream"
 
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
-_FILE_FIELDS = ("images", "image")
+FILE_FIELDS = ("images", "image")
 
 # Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
 _INLINE_BYTES = 64 * 1024
@@ -37,9 +37,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = None  # name of a bundle; None: the default one
-    top_k: Annotated[int, Field(ge=1)] | None = None  # the probabilities of this many labels, best first; None: of all
-    strict: bool = False  # refuse pictures that are not 32x32
+    model: str | None = Field(default=None, description="Name of a bundle; the server's default one if absent")
+    top_k: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Only the probabilities of this many labels, best first; of all labels if absent"
+    )
+    strict: bool = Field(default=False, description="Refuse pictures that are not 32x32; else they are resized")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,9 @@ class RequestReader:
 
     def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
         parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
-        fields = {part.name: part.data.decode("utf-8", "replace") for part in parts if part.name not in _FILE_FIELDS}
+        fields = {part.name: part.data.decode("utf-8", "replace") for part in parts if part.name not in FILE_FIELDS}
         options = parse_options(query, fields)
-        return self._open([bytes(part.data) for part in parts if part.name in _FILE_FIELDS], options)
+        return self._open([bytes(part.data) for part in parts if part.name in FILE_FIELDS], options)
 
     def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
         try:
@@ -159,7 +161,7 @@ class RequestReader:
 
     def _check_count(self, count: int) -> None:
         if count == 0:
-            raise Unacceptable(f"The request holds no image; a form names its files {' or '.join(_FILE_FIELDS)}.")
+            raise Unacceptable(f"The request holds no image; a form names its files {' or '.join(FILE_FIELDS)}.")
         if count > self._settings.max_images:
             raise TooLarge(f"The request holds {count} images; at most {self._settings.max_images} are taken.")
 

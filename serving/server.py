@@ -19,6 +19,8 @@ from serving.admission import Admission
 from serving.answer import predictions
 from serving.batcher import Batcher
 from serving.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
+from serving.description.document import describe
+from serving.description.page import render
 from serving.disconnect import CancelOnDisconnect
 from serving.errors import NotReady, UnknownModel
 from serving.health import Health
@@ -185,3 +187,11 @@ class Server:
             for name, serving in self._serving.items()
         ]
         return {"models": served, "failed": [{"name": name, "reason": reason} for name, reason in self._failed.items()]}
+
+    def description(self) -> dict[str, Any]:
+        """GET /docs.json: what may be asked of this server, and what comes back."""
+        return describe(self._settings)
+
+    def reference(self) -> str:
+        """GET /docs: the same as a page for people."""
+        return render(self._settings)

@@ -101,8 +101,11 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(log: Path, **settings: Any) -> Iterator[ServerProcess]:
-    """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM."""
+def serving(log: Path, *, bento: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
+    """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM.
+
+    It serves this checkout, or a built Bento from a folder that is not this checkout.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -110,8 +113,18 @@ def serving(log: Path, **settings: Any) -> Iterator[ServerProcess]:
     home = {"BENTOML_HOME": str(log.parent / "bentoml")}  # two servers under one home delete each other's metrics
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT,
+            [
+                sys.executable,
+                "-m",
+                "bentoml",
+                "serve",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                *([bento] if bento else []),
+            ],
+            cwd=log.parent if bento else ROOT,
             env={**os.environ, **home, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,

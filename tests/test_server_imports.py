@@ -1,8 +1,11 @@
 """What the server loads into memory, and when."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 AFTER_IMPORT = """
@@ -34,3 +37,18 @@ def test_importing_the_service_loads_no_engine() -> None:
 
 def test_a_server_that_runs_onnx_does_not_load_torch() -> None:
     assert run(AFTER_START) == ["True", "onnxruntime"]
+
+
+REPORTING = """
+import {package}, onnxruntime
+onnxruntime.SessionOptions()
+"""
+
+
+@pytest.mark.parametrize("package", ["serving.engine", "export.verify"])
+def test_onnx_runtime_keeps_no_identifier_of_the_machine(package: str, tmp_path: Path) -> None:
+    # It reports nothing where it finds the variables of a test or a build machine.
+    ours = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV", "OMP_WAIT_POLICY") if name in os.environ}
+    program = REPORTING.format(package=package)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={**ours, "HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*deviceid*")) == []

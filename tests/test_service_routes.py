@@ -19,18 +19,17 @@ SHIPPED = sorted(path.parent.name for path in MODELS.glob("[!.]*/manifest.json")
 LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/docs.json", "/schema.json"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/schema.json"])
 def test_bentoml_answers_its_own_paths(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
-def test_the_description_names_classify_and_its_parameters(client: httpx.Client) -> None:
-    operation = client.get("/docs.json").json()["paths"]["/classify"]["post"]
-    schema = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(schema["properties"]) == {"images", "model", "top_k", "strict"}
-    assert schema["required"] == ["images"]
-    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    assert set(answer["properties"]) == set(post(client, raw(pictures(1))).json())
+def test_the_schema_of_bentoml_names_classify_and_its_parameters(client: httpx.Client) -> None:
+    (route,) = client.get("/schema.json").json()["routes"]
+    assert route["route"] == "/classify"
+    assert set(route["input"]["properties"]) == {"images", "model", "top_k", "strict"}
+    assert route["input"]["required"] == ["images"]
+    assert set(route["output"]["properties"]) == set(post(client, raw(pictures(1))).json())
 
 
 def test_the_models_are_listed_with_their_manifests(client: httpx.Client) -> None:
@@ -63,8 +62,9 @@ class Resources(HTMLParser):
             self.addresses += re.findall(r"""["'`(]\s*((?:https?:)?//\w[^"'`)]*)""", data)
 
 
-def test_the_page_loads_nothing_from_another_host(client: httpx.Client) -> None:
-    response = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_loads_nothing_from_another_host(client: httpx.Client, path: str) -> None:
+    response = client.get(path)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
     page = Resources()
@@ -75,7 +75,7 @@ def test_the_page_loads_nothing_from_another_host(client: httpx.Client) -> None:
     assert [found for found in page.addresses if foreign.match(found) and not found.startswith(namespace)] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/models"])
+@pytest.mark.parametrize("path", ["/", "/models", "/docs", "/docs.json"])
 def test_what_can_be_got_can_be_asked_for_its_head(client: httpx.Client, path: str) -> None:
     response = client.head(path)  # RFC 9110, 9.1: every server must support GET and HEAD
     assert (response.status_code, response.content) == (200, b"")

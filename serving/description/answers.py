@@ -1,0 +1,102 @@
+"""What comes back: answers, and the errors, which are the classes of `serving.errors` and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from serving.description.schemas import refer_to
+from serving.errors import MethodNotAllowed, NotFound, Refusal
+
+# Of a path or a method that the document does not have, so no operation of it can answer these.
+_OUTSIDE = (NotFound, MethodNotAllowed)
+# Of who asks, or of us. The others are of what a body holds, and only POST /classify reads one.
+_OF_ANY_REQUEST = {401, 403, 500}
+
+_HEADERS = {
+    "Retry-After": {
+        "description": "Seconds to wait before asking again, where that may help.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Allow": {
+        "description": "The methods that the path answers.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "WWW-Authenticate": {
+        "description": "The scheme in which the key must be sent.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "X-Request-ID": {
+        "description": "The request's name in the server's log: as it was sent in this header, or else made here.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+_OF_ALL = ("X-Request-ID",)
+
+
+def all_refusals() -> list[type[Refusal]]:
+    return sorted(Refusal.__subclasses__(), key=lambda kind: kind.status)
+
+
+def refusals_with_body() -> list[type[Refusal]]:
+    return [kind for kind in all_refusals() if kind not in _OUTSIDE]
+
+
+def refusals_without_body() -> list[type[Refusal]]:
+    return [kind for kind in refusals_with_body() if kind.status in _OF_ANY_REQUEST]
+
+
+def shared_headers() -> dict[str, Any]:
+    return _HEADERS
+
+
+def shared_errors() -> dict[str, Any]:
+    """One for each refusal, by its class's name."""
+    return {kind.__name__: error([kind]) for kind in all_refusals()}
+
+
+def answer(description: str, media_type: str, schema: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """An answer that is no error; a text if no schema is given."""
+    content = {"schema": schema or {"type": "string"}, **more}
+    return {"description": description, "headers": headers(_OF_ALL), "content": {media_type: content}}
+
+
+def errors(kinds: Iterable[type[Refusal]]) -> dict[str, Any]:
+    """The answers by their status."""
+    by_status = groupby(sorted(kinds, key=lambda kind: kind.status), key=lambda kind: kind.status)
+    return {str(status): one_or_merged(list(group)) for status, group in by_status}
+
+
+def one_or_merged(kinds: Sequence[type[Refusal]]) -> dict[str, Any]:
+    return {"$ref": f"#/components/responses/{kinds[0].__name__}"} if len(kinds) == 1 else error(kinds)
+
+
+def error(kinds: Sequence[type[Refusal]]) -> dict[str, Any]:
+    names = [name for kind in kinds for name in headers_of(kind)]
+    codes = [kind.code for kind in kinds]
+    schema = {
+        "allOf": [
+            refer_to("Refused"),
+            {"properties": {"error": {"properties": {"code": {"enum": codes}}}}},
+        ]
+    }
+    return {
+        "description": " ".join(f"`{kind.code}`: {meaning(kind)}" for kind in kinds),
+        "headers": headers([*_OF_ALL, *names]),
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def meaning(kind: type[Refusal]) -> str:
+    return " ".join((kind.__doc__ or "").split())
+
+
+def headers_of(kind: type[Refusal]) -> list[str]:
+    example = kind("", allow="") if issubclass(kind, MethodNotAllowed) else kind("")
+    return list(example.headers)
+
+
+def headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

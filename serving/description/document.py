@@ -1,0 +1,156 @@
+"""GET /docs.json: the OpenAPI 3.1 document of the running server.
+
+BentoML's own describes the one kind of body that its client sends, and errors that are BentoML's.
+"""
+
+from functools import cache
+from typing import Any
+
+from serving.description.answers import (
+    answer,
+    errors,
+    refusals_with_body,
+    refusals_without_body,
+    shared_errors,
+    shared_headers,
+)
+from serving.description.bodies import request_body
+from serving.description.samples import classify_samples, get_samples
+from serving.description.schemas import option_schemas, refer_to, shared_schemas
+from serving.settings import Settings
+
+JSON = "application/json"
+HTML = "text/html"
+TEXT = "text/plain"
+
+_INTRODUCTION = """\
+Classifies 32x32 images into labels: those of CIFAR-10, or those of the bundle that is asked.
+
+A request is answered whole or refused whole, and touches no other. What is refused gets
+`{"error": {"code": "…", "message": "…", "index": 0}}`, with the `index` of the image at fault where one is. A path that
+this document does not have gets 404 `not_found`, a method that a path does not have 405. Every `GET` may be a `HEAD`.
+Newer servers may add fields; ignore those that you do not know."""
+
+_EXAMPLE = {
+    "model": {"name": "cifarnet", "version": "db76b7977d54", "engine": "onnxruntime-cpu-int8"},
+    "predictions": [
+        {
+            "label": "ship",
+            "index": 8,
+            "probability": 0.983972,
+            "probabilities": {"ship": 0.983972, "bird": 0.002301, "automobile": 0.002219},
+        }
+    ],
+}
+
+
+@cache
+def describe(settings: Settings) -> dict[str, Any]:
+    """The document; nobody may change it."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CIFAR-10 classifier",
+            "version": "1",
+            "summary": "Pictures to labels and their probabilities.",
+            "description": _INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{}, {"bearer": []}],
+        "paths": {
+            "/classify": {"post": classify(settings)},
+            "/models": {"get": models()},
+            **pages(),
+            **health(),
+        },
+        "components": {
+            "schemas": shared_schemas(),
+            "responses": shared_errors(),
+            "headers": shared_headers(),
+            "securitySchemes": {"bearer": bearer()},
+        },
+    }
+
+
+def classify(settings: Settings) -> dict[str, Any]:
+    return {
+        "operationId": "classify",
+        "summary": "Classify one or more pictures",
+        "description": (
+            f"Answers within {settings.timeout:g} seconds of the request's first byte, or not at all (504). "
+            f"{settings.max_queue:,} images may wait; what comes then is refused at once (429)."
+        ),
+        "parameters": [
+            {"name": name, "in": "query", "description": schema["description"], "schema": bare(schema)}
+            for name, schema in option_schemas().items()
+        ],
+        "requestBody": request_body(settings),
+        "responses": {
+            "200": answer("Predictions in the order of the images.", JSON, refer_to("Answer"), example=_EXAMPLE),
+            **errors(refusals_with_body()),
+        },
+        "x-codeSamples": classify_samples(),
+    }
+
+
+def bare(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "description"}
+
+
+def models() -> dict[str, Any]:
+    listed = answer("The bundles, and those that failed with the reason.", JSON, refer_to("Models"))
+    return get("/models", "models", "List the bundles with their manifests", listed)
+
+
+def pages() -> dict[str, Any]:
+    document = answer("OpenAPI 3.1.", JSON, {"type": "object"})
+    found = {
+        "/": get("/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML)),
+        "/docs": get("/docs", "reference", "This description, for people", answer("The page.", HTML)),
+        "/docs.json": get("/docs.json", "description", "This description, for programs", document),
+        "/metrics": get("/metrics", "metrics", "Figures for Prometheus", answer("Its text format.", TEXT)),
+    }
+    return {path: {"get": operation} for path, operation in found.items()}
+
+
+def get(path: str, name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
+    """A path of ours without a body."""
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {"200": found, **errors(refusals_without_body())},
+        "x-codeSamples": get_samples(path),
+    }
+
+
+def health() -> dict[str, Any]:
+    """The paths that BentoML answers, with no key and no error object."""
+    not_ready = {"503": answer("It may not: it is starting, stopping, or its bundle failed.", TEXT)}
+    found = {
+        "/livez": foreign_get("/livez", "livez", "Whether the process lives", "It does.", TEXT),
+        "/readyz": foreign_get("/readyz", "readyz", "Whether the server may be asked", "It may.", TEXT, not_ready),
+        "/healthz": foreign_get("/healthz", "healthz", "The same as /livez", "It does.", TEXT),
+        "/schema.json": foreign_get("/schema.json", "schema", "What BentoML's own client reads", "The schema.", JSON),
+    }
+    return {path: {"get": operation} for path, operation in found.items()}
+
+
+def foreign_get(
+    path: str, name: str, summary: str, description: str, media_type: str, more: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    found = answer(description, media_type, {"type": "object"} if media_type == JSON else None)
+    return {
+        "operationId": name,
+        "summary": summary,
+        "security": [],
+        "responses": {"200": found, **(more or {})},
+        "x-codeSamples": get_samples(path),
+    }
+
+
+def bearer() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer …`, where the operator, or a proxy, wants a key.",
+    }

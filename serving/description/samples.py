@@ -1,0 +1,38 @@
+"""One command for each kind of request, to be copied into a terminal beside a picture called cat.png."""
+
+from typing import Any
+
+from serving.decode import IMAGE_BYTES
+from serving.request import FORM, JSON, PICTURES, RAW
+
+ADDRESS = "http://localhost:3000"  # the page writes its own in its place
+PICTURE = "cat.png"
+
+_CLASSIFY = f"{ADDRESS}/classify"
+
+
+def classify_samples() -> list[dict[str, Any]]:
+    """By content type; the label is what a reader would call it."""
+    commands = {
+        PICTURES[0]: (f"curl '{_CLASSIFY}?top_k=3' \\\n    -H 'Content-Type: {PICTURES[0]}' --data-binary @{PICTURE}"),
+        FORM: f"curl -F images=@{PICTURE} -F images=@{PICTURE} '{_CLASSIFY}?top_k=3'",
+        JSON: (
+            f"""printf '{{"images": ["%s"], "top_k": 3}}' "$(base64 < {PICTURE} | tr -d '\\n')" |\n"""
+            f"    curl '{_CLASSIFY}' \\\n"
+            f"    -H 'Content-Type: {JSON}' --data-binary @-"
+        ),
+        RAW: (
+            f"head -c {2 * IMAGE_BYTES} /dev/zero |\n"
+            f"    curl '{_CLASSIFY}?top_k=3' \\\n"
+            f"    -H 'Content-Type: {RAW}' --data-binary @-"
+        ),
+    }
+    return [sample(command, label) for label, command in commands.items()]
+
+
+def get_samples(path: str) -> list[dict[str, Any]]:
+    return [sample(f"curl '{ADDRESS}{path}'", "curl")]
+
+
+def sample(command: str, label: str) -> dict[str, Any]:
+    return {"lang": "Shell", "label": label, "source": command}

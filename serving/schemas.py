@@ -1,0 +1,72 @@
+"""What the server answers, as pydantic models: for the API's description, and for BentoML's schema of the service."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from cifar_models.manifest import Manifest
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Model(BaseModel):
+    """Which file computed the answer."""
+
+    name: str = Field(description="The bundle's name")
+    version: str = Field(description="First 12 digits of the file's sha256")
+    engine: str = Field(description="What ran the file, such as onnxruntime-cpu-int8")
+
+
+class Prediction(BaseModel):
+    """One image's label and the probabilities of all labels, or of the `top_k` best."""
+
+    label: str = Field(description="The most probable label")
+    index: int = Field(ge=0, description="Its place among the model's labels, from 0")
+    probability: Probability = Field(description="Its probability, rounded to 6 digits")
+    probabilities: dict[str, Probability] = Field(
+        description="By label: all in the model's order, or the `top_k` best, best first"
+    )
+
+
+class Answer(BaseModel):
+    """Predictions in the order of the images."""
+
+    model: Model
+    predictions: list[Prediction] = Field(min_length=1, description="One for each image")
+
+
+class ServedModel(Model):
+    """A bundle that may be asked for."""
+
+    default: bool = Field(description="Whether it answers when a request names none")
+    ready: bool = Field(description="False while its engine is broken and being tested")
+    degraded: str | None = Field(description="Why the CPU answers where CUDA should; null if it does not")
+    manifest: Manifest = Field(description="All that the bundle says of itself: labels, measured accuracy, origin")
+
+
+class FailedModel(BaseModel):
+    """A bundle that did not pass the server's checks and is not served."""
+
+    name: str
+    reason: str
+
+
+class Models(BaseModel):
+    """The server's bundles."""
+
+    models: list[ServedModel]
+    failed: list[FailedModel]
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    code: str = Field(description="For programs: which kind of refusal it is")
+    message: str = Field(description="For people: the value at fault, the rule, and the way out")
+    index: int = Field(default=0, ge=0, description="The image at fault, from 0; absent where no image is")
+
+
+class Refused(BaseModel):
+    """The body of every error of ours."""
+
+    error: Error
