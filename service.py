@@ -7,6 +7,7 @@ import sys
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything
 
 import bentoml
+from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
 from pydantic import BaseModel, Field
 
@@ -14,6 +15,8 @@ from cifar_models.errors import InputError
 from serving.app import App
 from serving.server import Server
 from serving.settings import load_settings
+
+usage_stats.do_not_track.cache_clear()  # the command `bentoml serve` asked before this file could say no
 
 
 class Model(BaseModel):
