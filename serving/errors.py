@@ -1,8 +1,9 @@
 """Every way in which a request can fail, with its status and its code.
 
 Refusal
-  Unreadable 400 · UnknownModel 404 · NotFound 404 · MethodNotAllowed 405 · TooLarge 413 · UnsupportedType 415
-  Unacceptable 422 · QueueFull 429 · EngineFailed 500 · NotReady 503 · DeadlinePassed 504
+  Unreadable 400 · Unauthorized 401 · UnknownModel 404 · NotFound 404 · MethodNotAllowed 405 · TooLarge 413
+  UnsupportedType 415 · Unacceptable 422 · QueueFull 429 · Busy 429 · EngineFailed 500 · NotReady 503
+  DeadlinePassed 504
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ class Refusal(Exception):
 
 class Unreadable(Refusal):
     status, code = 400, "unreadable"
+
+
+class Unauthorized(Refusal):
+    status, code, headers = 401, "unauthorized", {"WWW-Authenticate": 'Bearer realm="cifar"'}
 
 
 class UnknownModel(Refusal):
@@ -59,12 +64,24 @@ class QueueFull(Refusal):
     status, code, headers = 429, "queue_full", _SOON
 
 
+class Busy(Refusal):
+    """The server holds as much of other requests as it may."""
+
+    status, code, headers = 429, "busy", _SOON
+
+
 class EngineFailed(Refusal):
     status, code = 500, "engine_failed"
 
 
 class NotReady(Refusal):
-    status, code, headers = 503, "not_ready", _SOON
+    """`soon`: whether asking again may help; a bundle that failed its checks stays so until a restart."""
+
+    status, code = 503, "not_ready"
+
+    def __init__(self, message: str, *, soon: bool = True) -> None:
+        super().__init__(message)
+        self.headers = _SOON if soon else {}
 
 
 class DeadlinePassed(Refusal):
