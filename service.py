@@ -12,7 +12,9 @@ from PIL.Image import Image
 from pydantic import BaseModel, Field
 
 from cifar_models.errors import InputError
+from serving.access import ApiKeys, Pages, load_keys
 from serving.app import App
+from serving.connection import limit_connections
 from serving.server import Server
 from serving.settings import load_settings
 
@@ -45,10 +47,13 @@ class Answer(BaseModel):
 
 try:
     SETTINGS = load_settings()
+    KEYS = load_keys(SETTINGS)
 except InputError as error:
     sys.exit(f"error: {error}")
 SERVER = Server(SETTINGS)
+TLS = {"enabled": True, "certfile": str(SETTINGS.tls_cert), "keyfile": str(SETTINGS.tls_key)}
 
+limit_connections(SETTINGS.client_timeout)
 logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for others is WARNING
 
 
@@ -60,6 +65,7 @@ logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for o
     # Per request, the access log and the tracing spans would cost more than the batching.
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
+    **({"ssl": TLS} if SETTINGS.tls_cert else {}),
     metrics={"duration": {"buckets": [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]}},
 )
 class CifarClassifier:
@@ -97,4 +103,9 @@ class CifarClassifier:
         return Answer.model_validate(await SERVER.classify_pictures(images, model=model, top_k=top_k, strict=strict))
 
 
+# The first is outermost: a page of another host can read why it was refused.
+if SETTINGS.origins:
+    CifarClassifier.add_asgi_middleware(Pages, origins=SETTINGS.origins)
+if KEYS:
+    CifarClassifier.add_asgi_middleware(ApiKeys, digests=KEYS)
 CifarClassifier.add_asgi_middleware(App, server=SERVER)

@@ -16,7 +16,7 @@ ALLOWED = {
 OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "tests", "conftest"}
 PACKAGES = ("cifar_models", "training", "export", "serving")
 WITH_BENTOML = {"service.py"}
-WITH_STARLETTE = {"serving/app.py", "serving/answer.py", "serving/request.py", "serving/server.py"}
+WITH_STARLETTE = {"serving/access.py", "serving/app.py", "serving/answer.py", "serving/request.py", "serving/server.py"}
 
 
 def python_files(package: str) -> list[Path]:
