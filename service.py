@@ -12,21 +12,25 @@ from PIL.Image import Image
 from pydantic import Field
 
 from cifar_models.errors import InputError
+from serving.access import ApiKeys, Pages, load_keys
 from serving.app import App
+from serving.connection import limit_connections
 from serving.door import Door
 from serving.schemas import Answer
 from serving.server import Server
 from serving.settings import load_settings
 
-# The command that imports this has asked already, and remembers the answer.
-usage_stats.do_not_track.cache_clear()
+usage_stats.do_not_track.cache_clear()  # the command `bentoml serve` asked before this file could say no
 
 try:
     SETTINGS = load_settings()
+    KEYS = load_keys(SETTINGS)
 except InputError as error:
     sys.exit(f"error: {error}")
 SERVER = Server(SETTINGS)
+TLS = {"enabled": True, "certfile": str(SETTINGS.tls_cert), "keyfile": str(SETTINGS.tls_key)}
 
+limit_connections(SETTINGS.client_timeout)
 logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for others is WARNING
 
 
@@ -38,6 +42,7 @@ logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for o
     # Per request, the access log and the tracing spans would cost more than the batching.
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
+    **({"ssl": TLS} if SETTINGS.tls_cert else {}),
     # Ours say more (`serving.metrics`); BentoML's cost time for each request, and a series for each path that it asks.
     metrics={"enabled": False},
 )
@@ -76,5 +81,10 @@ class CifarClassifier:
         return Answer.model_validate(await SERVER.classify_pictures(images, model=model, top_k=top_k, strict=strict))
 
 
-CifarClassifier.add_asgi_middleware(Door, server=SERVER, settings=SETTINGS)  # the first one is the outermost
+# The first is outermost. A page of another host can read why it was refused.
+CifarClassifier.add_asgi_middleware(Door, server=SERVER, settings=SETTINGS)
+if SETTINGS.origins:
+    CifarClassifier.add_asgi_middleware(Pages, origins=SETTINGS.origins)
+if KEYS:
+    CifarClassifier.add_asgi_middleware(ApiKeys, digests=KEYS)
 CifarClassifier.add_asgi_middleware(App, server=SERVER)

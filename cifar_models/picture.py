@@ -4,13 +4,15 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from cifar_models.cifar10 import IMAGE_SIZE
 
 Pixels = npt.NDArray[np.uint8]
 
 _WHITE = (255, 255, 255, 255)
+_STRIP_PIXELS = 1024 * 1024
+_GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two of the 4 or 16 shades that a PNG of so many bits has
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: antialiased
 
 
@@ -21,6 +23,7 @@ def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
 
     Raises OSError (or another of Pillow's errors) when the picture's data cannot be read.
     """
+    scale_colour_key(picture)
     picture = to_rgb(upright(picture))
     if picture.size != (size, size):
         picture = ImageOps.fit(picture, (size, size), method=_RESAMPLING)
@@ -29,13 +32,38 @@ def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
 
 def upright(picture: Image.Image) -> Image.Image:
     try:
-        # A PNG or BMP without EXIF is the common case, and asking Pillow to transpose it costs a copy.
-        return ImageOps.exif_transpose(picture) if picture.getexif() else picture
+        # Most pictures stand upright, and asking Pillow to transpose one costs a copy.
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
     except (SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged note on a picture that is whole
         return picture
 
 
+def scale_colour_key(picture: Image.Image) -> None:
+    """Pillow scales a PNG's samples to 8 bits, and leaves its transparent colour (tRNS) in the file's own depth."""
+    key = picture.info.get("transparency")
+    if key is None or picture.format != "PNG" or not picture.tile:  # type: ignore[attr-defined]
+        return
+    depth = picture.tile[0].args  # type: ignore[attr-defined]
+    if depth == "RGB;16B" and isinstance(key, tuple):
+        picture.info["transparency"] = tuple(level >> 8 for level in key)
+    elif depth in _GREY_STEPS and isinstance(key, int):
+        picture.info["transparency"] = key * _GREY_STEPS[depth]
+
+
 def to_rgb(picture: Image.Image) -> Image.Image:
+    """RGB on white. A large picture is converted in strips, as the steps between would take 12 bytes a pixel more."""
+    rows = max(1, _STRIP_PIXELS // max(1, picture.width))
+    if picture.height <= rows or (picture.mode == "RGB" and not picture.has_transparency_data):
+        return strip_to_rgb(picture)
+    rgb = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, rows):
+        box = (0, top, picture.width, min(top + rows, picture.height))
+        rgb.paste(strip_to_rgb(picture.crop(box)), box)
+    return rgb
+
+
+def strip_to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
         return sixteen_bit_to_rgb(picture)
     if picture.has_transparency_data:

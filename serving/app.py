@@ -48,7 +48,7 @@ class App:
         return set(self._routes) | _BENTOML_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _BENTOML_PATHS:
+        if scope["type"] != "http" or (scope["path"] in _BENTOML_PATHS and scope["method"] in ("GET", "HEAD")):
             trace_of(scope).route = scope.get("path", "")
             await self._app(scope, receive, send)
             return
@@ -75,6 +75,8 @@ class App:
 
     async def _route(self, request: Request) -> Response:
         path = request.scope["path"]
+        if path in _BENTOML_PATHS:  # which would answer in plain text
+            raise MethodNotAllowed(f"{path} answers GET, not {request.method}.", allow="GET")
         if path not in self._routes:
             raise NotFound(f"There is nothing at {path}; see GET /docs for what there is.")
         trace_of(request.scope).route = path

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.picture import Pixels, to_pixels
@@ -19,9 +19,17 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 
+_SMALL_FILE = 64 * 1024  # bytes; in so few nothing can be long
+_MOST_READS, _BYTES_PER_READ = 20_000, 256  # a PNG takes four reads for each of its pieces, usually of 8 KB
+_MOST_METADATA = 16 * 1024 * 1024  # bytes, of all pictures of a request
+# A JPEG may draw all its pixels again with every scan, for 30 bytes each; encoders make about ten. Inside the data of a
+# scan these two bytes never stand together; in a preview among the metadata they may.
+_SCAN, _MOST_SCANS = b"\xff\xda", 100
+
 # What libraries note about damaged data is for their users; the client is told, and a log is not for strangers to fill.
 warnings.filterwarnings("ignore", module="PIL")
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # of one picture; Pillow's own limit is 64 MB
 Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
 
 
@@ -33,7 +41,8 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
     if not data:
         raise Unreadable("The picture is empty: 0 bytes.", index=index)
     with refusing(index):
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
+        picture = Image.open(file, formats=FORMATS)
     width, height = picture.size
     if width * height > max_pixels:
         raise TooLarge(f"The picture has {width}x{height} pixels; at most {max_pixels} are taken.", index=index)
@@ -41,7 +50,39 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
         raise Unacceptable(
             f"The picture is {width}x{height}; strict=true takes {IMAGE_SIZE}x{IMAGE_SIZE} only.", index=index
         )
+    if picture.format == "JPEG" and data.count(_SCAN) > _MOST_SCANS:
+        raise Unreadable(f"The picture is a JPEG of more than {_MOST_SCANS} scans.", index=index)
     return picture
+
+
+class CountedReads(io.BytesIO):
+    """A file that ends the reading of a picture in millions of tiny pieces, each of which costs more than its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = _MOST_READS + len(data) // _BYTES_PER_READ
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it consists of too many pieces")
+        return super().read(size)
+
+
+class MetadataBytes:
+    """Texts and profiles of a request's pictures: a few bytes of a PNG may hold a megabyte of them, compressed."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def count(self, picture: Image.Image, *, index: int) -> None:
+        """Raises TooLarge."""
+        self._total += sum(len(value) for value in picture.info.values() if isinstance(value, str | bytes))
+        if self._total > _MOST_METADATA:
+            raise TooLarge(
+                f"The texts and profiles in the pictures have more than {_MOST_METADATA} bytes; remove them.",
+                index=index,
+            )
 
 
 def decode_picture(picture: Image.Image, *, index: int) -> Pixels:

@@ -1,8 +1,9 @@
 """Every way in which a request can fail, with its status and its code.
 
 Refusal
-  Unreadable 400 · UnknownModel 404 · NotFound 404 · MethodNotAllowed 405 · TooLarge 413 · UnsupportedType 415
-  Unacceptable 422 · QueueFull 429 · EngineFailed 500 · NotReady 503 · DeadlinePassed 504
+  Unreadable 400 · Unauthorized 401 · UnknownModel 404 · NotFound 404 · MethodNotAllowed 405 · TooLarge 413
+  UnsupportedType 415 · Unacceptable 422 · QueueFull 429 · Busy 429 · EngineFailed 500 · NotReady 503
+  DeadlinePassed 504
 """
 
 import math
@@ -31,6 +32,12 @@ class Unreadable(Refusal):
     """The data are no whole picture of a known format, or the JSON or the form is malformed."""
 
     status, code = 400, "unreadable"
+
+
+class Unauthorized(Refusal):
+    """The server wants a key, and this is none of its keys."""
+
+    status, code, headers = 401, "unauthorized", {"WWW-Authenticate": 'Bearer realm="cifar"'}
 
 
 class UnknownModel(Refusal):
@@ -83,6 +90,12 @@ class QueueFull(Refusal):
         self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}  # then there will be room
 
 
+class Busy(Refusal):
+    """The server holds as much of other requests as it may."""
+
+    status, code, headers = 429, "busy", _SOON
+
+
 class EngineFailed(Refusal):
     """The server failed; its log says why."""
 
@@ -90,9 +103,14 @@ class EngineFailed(Refusal):
 
 
 class NotReady(Refusal):
-    """The server is starting or stopping, or the bundle failed its checks; see GET /models."""
+    """The server is starting or stopping, or a bundle failed its checks; see GET /models."""
 
-    status, code, headers = 503, "not_ready", _SOON
+    status, code = 503, "not_ready"
+
+    def __init__(self, message: str, *, soon: bool = True) -> None:
+        """`soon`: whether asking again may help; a bundle that failed its checks stays so until a restart."""
+        super().__init__(message)
+        self.headers = _SOON if soon else {}
 
 
 class DeadlinePassed(Refusal):

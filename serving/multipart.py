@@ -55,8 +55,9 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
     _, options = parse_options_header(content_type)
     reader = FormReader(max_parts)
     try:
+        boundary = options[b"boundary"]
         parser = MultipartParser(
-            options[b"boundary"],
+            boundary,
             {
                 "on_part_begin": reader.on_part_begin,
                 "on_header_field": reader.on_header_field,
@@ -66,7 +67,7 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
                 "on_end": reader.on_end,
             },
         )
-        parser.write(body)
+        parser.write(skip_preamble(body, boundary))
         parser.finalize()
     except KeyError as error:
         raise Unreadable("The Content-Type names no boundary: multipart/form-data; boundary=…") from error
@@ -75,3 +76,12 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
     if not reader.complete:
         raise Unreadable("The form is cut off: its closing boundary is missing.")
     return reader.parts
+
+
+def skip_preamble(body: bytes, boundary: bytes) -> bytes:
+    """The body from its first boundary on; what may stand before it means nothing (RFC 2046, 5.1.1)."""
+    delimiter = b"--" + boundary
+    if body.startswith(delimiter):
+        return body
+    start = body.find(b"\r\n" + delimiter)
+    return body if start < 0 else body[start + 2 :]

@@ -1,25 +1,27 @@
 """An HTTP request to the images and options that it asks for: the one module that reads requests."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from cifar_models.picture import Pixels
-from serving.decode import decode_base64, decode_levels, decode_picture, decode_raw, open_picture
-from serving.errors import DeadlinePassed, TooLarge, Unacceptable, Unreadable, UnsupportedType
+from serving.budget import HeldBody, HeldBytes
+from serving.decode import MetadataBytes, decode_base64, decode_picture, decode_raw, open_picture
+from serving.document import EXPECTED, read_document
+from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
 from serving.multipart import parse_form
+from serving.options import Options, parse_options
 from serving.settings import Settings
 from serving.trace import trace_of
 
 T = TypeVar("T")
+Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pixels, or why it is none of these
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
 FORM, JSON, RAW = "multipart/form-data", "application/json", "application/octet-stream"
@@ -30,18 +32,7 @@ FILE_FIELDS = ("images", "image")
 # Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
 _INLINE_BYTES = 64 * 1024
 _INLINE_PIXELS = 256 * 256
-
-
-class Options(BaseModel):
-    """What a request may ask for, in its query, its form fields or its JSON object."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None = Field(default=None, description="Name of a bundle; the server's default one if absent")
-    top_k: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Only the probabilities of this many labels, best first; of all labels if absent"
-    )
-    strict: bool = Field(default=False, description="Refuse pictures that are not 32x32; else they are resized")
+_LARGE_PIXELS = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +48,23 @@ class Opened:
 
 
 class RequestReader:
-    """Reads POST /classify. What would hold the event loop up is done in `threads`."""
+    """Reads POST /classify. What would hold the event loop up is done in `threads`, large pictures in `large`.
 
-    def __init__(self, settings: Settings, threads: Executor) -> None:
+    `large` should be one thread: a picture of 16 million pixels takes up to 200 MB while it is decoded, several at once
+    take that several times, and the C library keeps a part of it for each thread.
+    """
+
+    def __init__(self, settings: Settings, threads: Executor, large: Executor) -> None:
         self._settings = settings
         self._threads = threads
+        self._large = large
+        self._held = HeldBytes(settings.held_bytes)
 
     async def read(self, request: Request, *, deadline: float) -> tuple[Pixels, Options]:
         """The images, uint8 [n, 32, 32, 3] with n >= 1, and the options of a request.
 
-        Raises Unreadable, TooLarge, UnsupportedType or Unacceptable, and DeadlinePassed when it takes longer than until
-        `deadline`, a time of the event loop's clock.
+        Raises Unreadable, TooLarge, UnsupportedType, Unacceptable or Busy, and DeadlinePassed when it takes longer than
+        until `deadline`, a time of the event loop's clock.
         """
         try:
             async with asyncio.timeout_at(deadline):
@@ -81,25 +78,33 @@ class RequestReader:
         if encoding != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
-        body = await self.read_body(request)
-        opened = await self._run(len(body) > _INLINE_BYTES, parse, body, content_type, request.query_params)
-        images = await self._run(opened.encoded_pixels > _INLINE_PIXELS, decode_all, opened.images)
-        return images, opened.options
+        body = HeldBody(self._held)
+        try:
+            await self._fill(body, request)
+            opened = await self._run(body.size > _INLINE_BYTES, parse, body.join(), content_type, request.query_params)
+            return await self._decode(opened), opened.options
+        finally:
+            body.give_back()
 
-    async def read_body(self, request: Request) -> bytes:
+    async def _decode(self, opened: Opened) -> Pixels:
+        pixels = opened.encoded_pixels
+        if pixels <= _INLINE_PIXELS:
+            return decode_all(opened.images)
+        threads = self._threads if pixels <= _LARGE_PIXELS else self._large
+        return await asyncio.get_running_loop().run_in_executor(threads, decode_all, opened.images)
+
+    async def _fill(self, body: HeldBody, request: Request) -> None:
         limit = self._settings.max_bytes
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise TooLarge(f"The body has {announced} bytes; at most {limit} are taken.")
-        trace = trace_of(request.scope)
-        chunks: list[bytes] = []
         async for chunk in request.stream():
-            chunks.append(chunk)
-            trace.size += len(chunk)
-            if trace.size > limit:
+            if body.size + len(chunk) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes.")
+            body.append(chunk)
+        trace = trace_of(request.scope)
+        trace.size = body.size
         trace.received()
-        return b"".join(chunks)
 
     async def _run(self, long: bool, function: Callable[..., T], *args: object) -> T:
         if not long:
@@ -131,17 +136,17 @@ class RequestReader:
         return self._open([bytes(part.data) for part in parts if part.name in FILE_FIELDS], options)
 
     def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise Unreadable(f"The body is not JSON: {error}.") from error
-        if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-            raise Unacceptable('The JSON must be an object with a list, {"images": [...]}.')
-        return self._open(document.pop("images"), parse_options(query, document))
+        images, fields = read_document(body, max_images=self._settings.max_images, options=set(Options.model_fields))
+        options = parse_options(query, fields)
+        if images is None:
+            raise Unacceptable(EXPECTED)
+        return self._open(images, options)
 
-    def _open(self, sources: Sequence[Any], options: Options) -> Opened:
+    def _open(self, sources: Sequence[Source], options: Options) -> Opened:
         self._check_count(len(sources))
-        opened = Opened([self._open_one(source, index, options) for index, source in enumerate(sources)], options)
+        metadata = MetadataBytes()
+        images = [self._open_one(source, index, options, metadata) for index, source in enumerate(sources)]
+        opened = Opened(images, options)
         # Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up.
         if opened.encoded_pixels > self._settings.max_pixels:
             raise TooLarge(
@@ -150,14 +155,15 @@ class RequestReader:
             )
         return opened
 
-    def _open_one(self, source: Any, index: int, options: Options) -> Image.Image | Pixels:
-        if isinstance(source, list):
-            return decode_levels(source, index=index)
-        if isinstance(source, str):
-            source = decode_base64(source, index=index)
-        if not isinstance(source, bytes):
-            raise Unacceptable("An image in JSON is a base64 text or 32x32x3 integers.", index=index)
-        return open_picture(source, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
+    def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Image.Image | Pixels:
+        if isinstance(source, Refusal):
+            raise source
+        if isinstance(source, np.ndarray):
+            return source
+        data = decode_base64(source, index=index) if isinstance(source, str) else source
+        picture = open_picture(data, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
+        metadata.count(picture, index=index)
+        return picture
 
     def _check_count(self, count: int) -> None:
         if count == 0:
@@ -176,21 +182,3 @@ def decode_all(images: Sequence[Image.Image | Pixels] | Pixels) -> Pixels:
             for index, image in enumerate(images)
         ]
     )
-
-
-def parse_options(query: Mapping[str, str], fields: Mapping[str, Any] | None = None) -> Options:
-    """Options of the query and, over them, of the body. Raises Unacceptable that names the option at fault."""
-    if not query and not fields:
-        return _DEFAULTS
-    try:
-        return Options.model_validate({**query, **(fields or {})})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = next(iter(first["loc"]), "an option's name")
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Options.model_fields)
-            raise Unacceptable(f"{name!r} is no option. There are: {known}; files are named images.") from error
-        raise Unacceptable(f"{name}={first['input']!r} cannot be used: {first['msg']}.") from error
-
-
-_DEFAULTS = Options()

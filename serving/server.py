@@ -26,7 +26,8 @@ from serving.errors import NotReady, UnknownModel
 from serving.health import Health
 from serving.job import Batch
 from serving.metrics import Metrics, ModelMetrics
-from serving.request import Options, RequestReader, decode_all, parse_options
+from serving.options import Options, parse_options
+from serving.request import RequestReader, decode_all
 from serving.settings import Settings
 from serving.trace import Trace, trace_of
 
@@ -56,7 +57,8 @@ class Server:
         self._failed: dict[str, str] = {}
         self._ready = False
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
-        self._reader = RequestReader(settings, self._threads)
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
+        self._reader = RequestReader(settings, self._threads, self._large)
         self._admission = Admission(
             crowd=_CROWDED * settings.max_batch, max_wait=settings.max_wait, clock=time.monotonic
         )
@@ -135,6 +137,7 @@ class Server:
             serving.health.close()
         await asyncio.gather(*(serving.batcher.close() for serving in self._serving.values()))
         self._threads.shutdown()
+        self._large.shutdown()
 
     async def classify(self, request: Request) -> dict[str, Any]:
         """POST /classify: the answer's content. Raises a Refusal."""
@@ -153,6 +156,8 @@ class Server:
         return await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
 
     def _deadline(self) -> float:
+        if self._settings.model in self._failed:
+            raise NotReady("The default model did not pass its checks; see /models and the server's log.", soon=False)
         if not self._ready:
             raise NotReady("The server is not ready; see /readyz and /models.")
         return asyncio.get_running_loop().time() + self._settings.timeout
@@ -171,7 +176,7 @@ class Server:
         if serving is not None:
             return serving
         if name in self._failed:
-            raise NotReady(f"The model {name!r} did not pass its checks and is not served; see /models.")
+            raise NotReady(f"The model {name!r} did not pass its checks and is not served; see /models.", soon=False)
         raise UnknownModel(f"There is no model {name!r}; there are: {', '.join(self._serving)}.")
 
     def models(self) -> dict[str, Any]:

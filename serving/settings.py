@@ -1,16 +1,19 @@
 """The server's settings: CIFAR_... environment variables, all with a default."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from cifar_models.errors import InputError
 
 _PREFIX = "CIFAR_"
 _NOT_OURS = {"CIFAR_DATA"}  # where the tests find real images
+_BODIES = 8  # of the largest size that may be held at once
+_ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+", re.IGNORECASE)  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -36,6 +39,13 @@ class Settings(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from a request's first byte to its answer
     log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
     log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
+    client_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0  # seconds to send a header, or to take an answer
+    max_held_bytes: Annotated[int, Field(ge=0)] = 0  # of all bodies a worker holds at once; 0: eight times max_bytes
+    api_key: SecretStr | None = None  # what `Authorization: Bearer` must say; none: everybody may ask
+    api_key_file: Path | None = None  # the same in a file, one key on each line; any of them opens
+    cors_origins: str = ""  # pages that may ask: "https://a.example,https://b.example", or "*" for all
+    tls_cert: Path | None = None  # PEM; with tls_key the server speaks HTTPS
+    tls_key: Path | None = None
 
     @model_validator(mode="after")
     def _roomy(self) -> "Settings":
@@ -46,9 +56,57 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _roomy_for_bodies(self) -> "Settings":
+        if self.held_bytes < self.max_bytes:
+            raise ValueError(
+                f"CIFAR_MAX_HELD_BYTES={self.max_held_bytes} is less than CIFAR_MAX_BYTES={self.max_bytes}: the "
+                "largest requests could never be accepted; raise the first or lower the second"
+            )
+        return self
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in split_origins(value):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; write https://host, http://host:port or *, with commas")
+        return value
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing = "CIFAR_TLS_KEY" if self.tls_key is None else "CIFAR_TLS_CERT"
+            raise ValueError(f"{missing} is missing: HTTPS needs CIFAR_TLS_CERT and CIFAR_TLS_KEY, both PEM files")
+        for name in ("tls_cert", "tls_key"):
+            path = getattr(self, name)
+            if path is not None and not os.access(path, os.R_OK):
+                raise ValueError(f"{variable(name)}={path} is no file that can be read; name a PEM file")
+        return self
+
+    @property
+    def held_bytes(self) -> int:
+        return self.max_held_bytes or _BODIES * self.max_bytes
+
+    @property
+    def origins(self) -> list[str]:
+        return split_origins(self.cors_origins)
+
+    @property
+    def wants_key(self) -> bool:
+        return self.api_key is not None or self.api_key_file is not None
+
     @property
     def engine_threads(self) -> int:
         return self.threads or max(1, available_cores() // self.workers)
+
+
+def variable(name: str) -> str:
+    return f"{_PREFIX}{name}".upper()
+
+
+def split_origins(text: str) -> list[str]:
+    return [origin.strip() for origin in text.split(",") if origin.strip()]
 
 
 def available_cores() -> int:
@@ -64,8 +122,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
             raise InputError(f"{first['ctx']['error']}.") from error
-        variable = f"{_PREFIX}{first['loc'][0]}".upper()
+        name = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(f"{_PREFIX}{name}".upper() for name in Settings.model_fields))
-            raise InputError(f"{variable} is no setting. There are: {known}.") from error
-        raise InputError(f"{variable}={first['input']!r} cannot be used: {first['msg']}.") from error
+            known = ", ".join(sorted(map(variable, Settings.model_fields)))
+            raise InputError(f"{variable(name)} is no setting. There are: {known}.") from error
+        raise InputError(f"{variable(name)}={first['input']!r} cannot be used: {first['msg']}.") from error

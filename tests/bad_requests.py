@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,11 @@ class Bad:
 GOOD = pictures(1)[0]
 GOOD_PNG = encode(GOOD)
 GOOD_JPEG = encode(GOOD, "JPEG")
+GOOD_GIF = encode(GOOD[:, :, 0], "GIF")
+GIF_BLOCKS = 13 + 3 * (2 << (GOOD_GIF[10] & 7))  # after its header and its palette
+REMARKS = b"!\xfe\x01a\0" * 200_000
+EMPTY_CHUNK = bytes(4) + b"prVt" + zlib.crc32(b"prVt").to_bytes(4)
+WIDE = np.zeros((48, 64, 3), np.uint8)
 TEXT = b"This is no picture.\n"
 
 
@@ -39,6 +45,18 @@ def wide_png(side: int) -> bytes:
     file = io.BytesIO()
     Image.new("1", (side, side)).save(file, "PNG")
     return file.getvalue()
+
+
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG that draws its pixels again and again."""
+    file = io.BytesIO()
+    Image.fromarray(GOOD).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + data[-2:]
+
+
+def insert(data: bytes, start: int, more: bytes) -> bytes:
+    return data[:start] + more + data[start:]
 
 
 def levels(change: Any, image: Pixels = GOOD) -> list[Any]:
@@ -75,7 +93,19 @@ PICTURES = [
     Bad("png header alone", Body(GOOD_PNG[:33], "image/png"), 400, "unreadable", 0),
     Bad("a format that is not taken", Body(encode(GOOD, "TIFF"), "image/png"), 400, "unreadable", 0),
     Bad("20,000x20,000 pixels", Body(wide_png(20_000), "image/png"), 413, "too_large", 0),
-    Bad("strict and 64x48", png(np.zeros((48, 64, 3), np.uint8)), 422, "unacceptable", 0, "strict=true"),
+    Bad("the header of 20,000x20,000 pixels", Body(wide_png(20_000)[:64], "image/png"), 413, "too_large", 0),
+    Bad("a jpeg of 200 scans", Body(many_scans(200), "image/jpeg"), 400, "unreadable", 0),
+    # Each piece costs a reader more than its bytes: minutes, were they all read.
+    Bad("a png of 80,000 pieces", Body(insert(GOOD_PNG, 33, EMPTY_CHUNK * 80_000), "image/png"), 400, "unreadable", 0),
+    Bad("a jpeg of padding", Body(insert(GOOD_JPEG, 2, b"\xff" * 1_000_000), "image/jpeg"), 400, "unreadable", 0),
+    Bad(
+        "a gif of remarks",
+        Body(insert(GOOD_GIF, GIF_BLOCKS, REMARKS), "image/gif"),
+        400,
+        "unreadable",
+        0,
+    ),
+    Bad("strict and 64x48", png(WIDE), 422, "unacceptable", 0, "strict=true"),
 ]
 FORMS = [
     Bad("no bytes as form", Body(b"", FORM), 400, "unreadable"),
@@ -125,6 +155,12 @@ DOCUMENTS = [
     Bad("a level of 1.5", among_good(levels(1.5)), 422, "unacceptable", 1),
     Bad("a text as level", among_good(levels("1")), 422, "unacceptable", 1),
     Bad("true as every level", among_good([[[True] * 3] * 32] * 32), 422, "unacceptable", 1),
+    Bad("an image of 300 KB", Body(b'{"images": [[' + b"0, " * 100_000 + b"0]]}", JSON), 422, "unacceptable", 0),
+    Bad("images twice", Body(b'{"images": [], "images": []}', JSON), 422, "unacceptable"),
+    Bad("more after the object", Body(b'{"images": []} {}', JSON), 400, "unreadable"),
+    Bad("no comma", Body(b'{"images": ["" ""]}', JSON), 400, "unreadable"),
+    Bad("a comma too many", Body(b'{"images": ["",]}', JSON), 400, "unreadable"),
+    Bad("a name that is no text", Body(b'{1: "images"}', JSON), 400, "unreadable"),
     Bad("ragged lists", among_good(ragged()), 422, "unacceptable", 1),
     Bad("31 rows", among_good(GOOD.tolist()[:31]), 422, "unacceptable", 1),
     # NumPy would make room for as many texts of the longest one's length as there are: 24 TB.
@@ -150,6 +186,16 @@ OPTIONS = [
     Bad("top_k 0", png(GOOD), 422, "unacceptable", query="top_k=0"),
     Bad("top_k 11", png(GOOD), 422, "unacceptable", query="top_k=11"),
     Bad("top_k x", png(GOOD), 422, "unacceptable", query="top_k=x"),
+    Bad("top_k true in json", document([GOOD.tolist()], top_k=True), 422, "unacceptable"),
+    Bad("top_k 1.5 in json", document([GOOD.tolist()], top_k=1.5), 422, "unacceptable"),
+    Bad("top_k a list in json", document([GOOD.tolist()], top_k=[1]), 422, "unacceptable"),
+    Bad("strict perhaps in json", document([GOOD.tolist()], strict="perhaps"), 422, "unacceptable"),
+    Bad("strict perhaps in a form", form(part("images", GOOD_PNG), field("strict", "?")), 422, "unacceptable"),
+    Bad("a number as model in json", document([GOOD.tolist()], model=3), 422, "unacceptable"),
+    Bad("an unknown model in json", document([GOOD.tolist()], model="nope"), 404, "unknown_model"),
+    Bad("an unknown model in a form", form(part("images", GOOD_PNG), field("model", "nope")), 404, "unknown_model"),
+    Bad("strict in json and 64x48", document([base64(encode(WIDE))], strict=True), 422, "unacceptable", 0),
+    Bad("strict in a form and 64x48", form(part("images", encode(WIDE)), field("strict", "1")), 422, "unacceptable", 0),
     Bad("top_k -1 in json", document([GOOD.tolist()], top_k=-1), 422, "unacceptable"),
     Bad("top_k x in a form", form(part("images", GOOD_PNG), field("top_k", "x")), 422, "unacceptable"),
     Bad("strict perhaps", png(GOOD), 422, "unacceptable", query="strict=perhaps"),

@@ -18,7 +18,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from serving.app import App
 from serving.client import answers
 from serving.errors import Refusal
-from serving.request import FILE_FIELDS, JSON, PICTURES, RAW, Options
+from serving.options import Options
+from serving.request import FILE_FIELDS, JSON, PICTURES, RAW
 from serving.schemas import Answer, FailedModel, Model, Models, Prediction, ServedModel
 from serving.server import Server
 from serving.settings import Settings

@@ -16,7 +16,9 @@ ALLOWED = {
 OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "tests", "conftest"}
 PACKAGES = ("cifar_models", "training", "export", "serving")
 WITH_BENTOML = {"service.py"}
-WITH_STARLETTE = {f"serving/{name}.py" for name in ("app", "answer", "disconnect", "door", "request", "server")}
+WITH_STARLETTE = {
+    f"serving/{name}.py" for name in ("access", "app", "answer", "disconnect", "door", "request", "server")
+}
 
 
 def python_files(package: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """Every body that POST /classify takes means the same pictures: over HTTP, against a real server."""
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from bodies import (
     DEFAULT,
+    JSON,
     LABELS,
     Body,
     assert_right,
@@ -133,6 +135,18 @@ def test_top_k_gives_the_best_labels_first(client: httpx.Client, top_k: int) -> 
 def test_a_model_can_be_named(client: httpx.Client) -> None:
     response = post(client, raw(pictures(1)), model=DEFAULT)
     assert_right(response, pictures(1))
+
+
+@pytest.mark.parametrize("preamble", [b"\r\n", b"This is a form.\r\nIt holds pictures.\r\n", b"--a-bound\r\n"])
+def test_what_stands_before_a_form_and_after_it_means_nothing(client: httpx.Client, preamble: bytes) -> None:
+    body = form(part("images", encode(pictures(1)[0])))
+    assert_right(post(client, Body(preamble + body.content + b"That was all.", body.content_type)), pictures(1))
+
+
+def test_json_may_be_written_with_blanks(client: httpx.Client) -> None:
+    images = pictures(3)
+    content = json.dumps({"top_k": None, "images": [image.tolist() for image in images]}, indent=8).encode()
+    assert_right(post(client, Body(b"\r\n\t" + content + b" ", JSON)), images)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (33, 32), (1, 1)])

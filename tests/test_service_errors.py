@@ -86,6 +86,20 @@ def test_an_unknown_path_gets_an_error_object(client: httpx.Client, path: str) -
     assert_refused(client.post(path, content=GOOD.tobytes()), Bad(path, Body(b"", ""), 404, "not_found"))
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json"])
+def test_what_can_only_be_got_gets_an_error_object_too(client: httpx.Client, path: str) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        response = client.request(method, path)
+        assert_refused(response, Bad(method, Body(b"", ""), 405, "method_not_allowed"))
+        assert response.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("bad", [bad for bad in BAD_REQUESTS if "unknown" in bad.name], ids=lambda bad: bad.name)
+def test_what_is_unknown_is_named(client: httpx.Client, bad: Bad) -> None:
+    message = send(client, bad).json()["error"]["message"]
+    assert "'colour'" in message or "'nope'" in message
+
+
 def test_a_compressed_body_is_refused_by_its_encoding(client: httpx.Client) -> None:
     response = client.post("/classify", content=GOOD_PNG, headers={"Content-Type": RAW, "Content-Encoding": "gzip"})
     assert_refused(response, Bad("gzip", Body(b"", ""), 415, "unsupported_type"))

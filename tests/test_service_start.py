@@ -94,6 +94,7 @@ def test_broken_bundles_are_reported_and_not_served(neighbours: httpx.Client) ->
         response = post(neighbours, raw(pictures(1)), model=name)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
         assert name in response.json()["error"]["message"]
+        assert "retry-after" not in response.headers  # it stays so until a restart
 
 
 def test_a_bundle_whose_fastest_engine_computes_something_else_gets_the_next(neighbours: httpx.Client) -> None:
@@ -123,6 +124,7 @@ def test_a_default_bundle_that_computes_something_else_never_becomes_ready(tmp_p
             assert client.get("/livez").status_code == 200
             response = post(client, raw(pictures(1)))
             assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+            assert "retry-after" not in response.headers
             assert client.get("/readyz").status_code == 503
 
 

@@ -1,9 +1,11 @@
 """The server's settings come from CIFAR_... variables; what cannot be is refused in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
-from conftest import MODELS
+from conftest import MODELS, ROOT
+from pydantic import SecretStr
 
 from cifar_models.errors import InputError
 from serving.settings import Settings, available_cores, load_settings
@@ -24,6 +26,13 @@ VALUES = {
     "CIFAR_TIMEOUT": ("0.5", 0.5),
     "CIFAR_LOG_SAMPLE": ("0.5", 0.5),
     "CIFAR_LOG_SLOW": ("inf", float("inf")),
+    "CIFAR_CLIENT_TIMEOUT": ("0.5", 0.5),
+    "CIFAR_MAX_HELD_BYTES": ("33554432", 33554432),
+    "CIFAR_API_KEY": ("open-sesame", SecretStr("open-sesame")),
+    "CIFAR_API_KEY_FILE": ("/run/keys", Path("/run/keys")),
+    "CIFAR_CORS_ORIGINS": ("https://a.example, http://b:80", "https://a.example, http://b:80"),
+    "CIFAR_TLS_CERT": (__file__, Path(__file__)),
+    "CIFAR_TLS_KEY": (__file__, Path(__file__)),
 }
 
 
@@ -77,6 +86,11 @@ def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
         ("CIFAR_LOG_SAMPLE", "nan", "less than or equal to 1"),
         ("CIFAR_LOG_SLOW", "0", "greater than 0"),
         ("CIFAR_LOG_SLOW", "nan", "greater than 0"),
+        ("CIFAR_CLIENT_TIMEOUT", "0", "greater than 0"),
+        ("CIFAR_MAX_HELD_BYTES", "-1", "greater than or equal to 0"),
+        ("CIFAR_CORS_ORIGINS", "page.example", "'page.example' is no origin"),
+        ("CIFAR_CORS_ORIGINS", "https://page.example/", "is no origin"),
+        ("CIFAR_CORS_ORIGINS", "https://a.example https://b.example", "is no origin"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_variable_and_the_rule(name: str, value: str, rule: str) -> None:
@@ -90,6 +104,34 @@ def test_an_impossible_value_is_refused_with_its_variable_and_the_rule(name: str
 def test_a_queue_that_cannot_hold_the_largest_request_is_refused() -> None:
     with pytest.raises(InputError, match="CIFAR_MAX_QUEUE=1000 is less than CIFAR_MAX_IMAGES=1024"):
         load_settings({"CIFAR_MAX_QUEUE": "1000"})
+
+
+def test_room_for_less_than_one_body_is_refused() -> None:
+    with pytest.raises(InputError, match="CIFAR_MAX_HELD_BYTES=1000 is less than CIFAR_MAX_BYTES=2000"):
+        load_settings({"CIFAR_MAX_HELD_BYTES": "1000", "CIFAR_MAX_BYTES": "2000"})
+    assert load_settings({"CIFAR_MAX_BYTES": "2000"}).held_bytes > 2000
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("CIFAR_TLS_CERT", "CIFAR_TLS_KEY"), ("CIFAR_TLS_KEY", "CIFAR_TLS_CERT")]
+)
+def test_a_certificate_and_its_key_come_together(given: str, missing: str) -> None:
+    with pytest.raises(InputError, match=f"{missing} is missing"):
+        load_settings({given: __file__})
+    with pytest.raises(InputError, match=f"{given}=/no/such/file is no file"):
+        load_settings({given: "/no/such/file", missing: __file__})
+
+
+def test_a_key_does_not_show_in_the_settings() -> None:
+    assert "open-sesame" not in repr(load_settings({"CIFAR_API_KEY": "open-sesame"}))
+
+
+def test_the_defaults_in_the_documentation_are_those_of_the_settings() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    written = re.findall(r"^\| `CIFAR_(\w+)`[^|]*\| ([\d,]+)\b", text, re.MULTILINE)
+    assert len(written) == 7
+    for name, value in written:
+        assert float(value.replace(",", "")) == getattr(Settings(), name.lower())
 
 
 def test_workers_share_the_cores_unless_threads_are_given() -> None:

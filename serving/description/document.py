@@ -56,7 +56,7 @@ def describe(settings: Settings) -> dict[str, Any]:
             "description": _INTRODUCTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "security": [{}, {"bearer": []}],
+        "security": [{"bearer": []}] if settings.wants_key else [{}, {"bearer": []}],
         "paths": {
             "/classify": {"post": classify(settings)},
             "/models": {"get": models()},

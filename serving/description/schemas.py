@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from serving.request import Options
+from serving.options import Options
 from serving.schemas import Answer, Models, Refused
 
 _PLACE = "#/components/schemas/"

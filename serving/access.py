@@ -1,0 +1,91 @@
+"""Who may ask: an API key, and pages of other hosts. Both are off unless a setting turns them on."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from pydantic import SecretStr
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cifar_models.errors import InputError
+from serving.answer import refusal_response
+from serving.errors import Unauthorized
+from serving.settings import Settings
+from serving.trace import trace_of
+
+# Whoever watches the process has no key, and learns nothing but whether it lives.
+OPEN_PATHS = {"/livez", "/readyz", "/healthz"}
+
+_SENT_BY_PAGES = ["Authorization", "Content-Type", "X-Request-ID"]
+_READ_BY_PAGES = ["Retry-After", "WWW-Authenticate", "X-Request-ID"]
+
+
+class Pages(CORSMiddleware):
+    """Lets pages from `origins` ask `app` and read its answers and errors."""
+
+    def __init__(self, app: ASGIApp, origins: list[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=_SENT_BY_PAGES,
+            expose_headers=_READ_BY_PAGES,
+        )
+
+
+class ApiKeys:
+    """Lets those requests through to `app` that name one of the keys."""
+
+    def __init__(self, app: ASGIApp, digests: list[bytes]) -> None:
+        self._app = app
+        self._digests = digests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._knows(scope):
+            refusal = Unauthorized("The request names no valid API key; send it as `Authorization: Bearer KEY`.")
+            trace_of(scope).refused(refusal.code, str(refusal))
+            await refusal_response(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        values = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(values) != 1:
+            return False
+        scheme, _, key = values[0].partition(b" ")
+        given = digest(key.strip())
+        # Every key is compared, and digests are of one length: the time tells nothing about any of them.
+        matches = [hmac.compare_digest(given, known) for known in self._digests]
+        return scheme.lower() == b"bearer" and any(matches)
+
+
+def digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def load_keys(settings: Settings) -> list[bytes]:
+    """Digests of the keys in the settings, none when there are none. Raises InputError, which never holds a key."""
+    keys = [] if settings.api_key is None else [check_key(settings.api_key, "CIFAR_API_KEY")]
+    if settings.api_key_file is not None:
+        keys += read_keys(settings.api_key_file)
+    return [digest(key) for key in keys]
+
+
+def read_keys(path: Path) -> list[bytes]:
+    try:
+        lines = path.read_text().split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"CIFAR_API_KEY_FILE={path} cannot be read: {type(error).__name__}.") from error
+    name = f"A line of CIFAR_API_KEY_FILE={path}"
+    keys = [check_key(SecretStr(line.strip()), name) for line in lines if line.strip()]
+    if not keys:
+        raise InputError(f"CIFAR_API_KEY_FILE={path} holds no key; write one on each line.")
+    return keys
+
+
+def check_key(key: SecretStr, name: str) -> bytes:
+    text = key.get_secret_value()
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise InputError(f"{name} is no API key: use one or more visible ASCII characters and no spaces.")
+    return text.encode()

@@ -1,0 +1,22 @@
+"""How much memory a server's processes have needed."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ServerProcess
+
+MEGABYTE = 1024 * 1024
+
+
+def workers(server: ServerProcess) -> list[int]:
+    """The processes that `bentoml serve` started."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    if not children.exists():
+        pytest.skip("needs Linux: there /proc tells a process's memory")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def peak_memory(server: ServerProcess) -> int:
+    """Bytes, of the largest process."""
+    texts = [Path(f"/proc/{pid}/status").read_text() for pid in workers(server)]
+    return max(int(text.partition("VmHWM:")[2].split()[0]) for text in texts) * 1024

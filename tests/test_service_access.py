@@ -1,0 +1,183 @@
+"""Who may ask: API keys, pages of other hosts, TLS. Over HTTP, against real servers."""
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from bodies import assert_right, headers, pictures, post, raw
+from conftest import ServerProcess, command, serving
+
+KEY, OLD_KEY, NEW_KEY = "key-in-the-environment", "first~key(in)the!file", "second-key-in-the-file"
+PAGE = "https://page.example"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("guarded")
+    file = folder / "keys"
+    file.write_text(f"{OLD_KEY}\n\n{NEW_KEY}\n")
+    origins = f"{PAGE}, http://localhost:8000"
+    with serving(folder / "log", api_key=KEY, api_key_file=file, cors_origins=origins) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.fixture
+def stranger(guarded: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=guarded.url, timeout=30) as client:
+        yield client
+
+
+@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer {OLD_KEY}", f"BEARER {NEW_KEY}"])
+def test_every_key_opens(stranger: httpx.Client, value: str) -> None:
+    stranger.headers["Authorization"] = value
+    assert_right(post(stranger, raw(pictures(2))), pictures(2))
+    assert stranger.get("/models").status_code == 200
+    assert stranger.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "Bearer",
+        f"Bearer {KEY[:-1]}",
+        f"Bearer {KEY}x",
+        f"Bearer {KEY} {KEY}",
+        f"Basic {KEY}",
+        KEY,
+        f"Bearer {OLD_KEY}\t{NEW_KEY}",
+        "Bearer \u00ff",
+    ],
+)
+@pytest.mark.parametrize("path", ["/classify", "/models", "/", "/metrics", "/docs.json", "/nope", "/livez/"])
+def test_without_a_key_nothing_is_told(stranger: httpx.Client, value: str | None, path: str) -> None:
+    sent = headers(raw(pictures(1))) | ({} if value is None else {"Authorization": value})
+    response = stranger.request(
+        "POST" if path == "/classify" else "GET", path, headers=_latin(sent), content=bytes(3072)
+    )
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
+    assert response.headers["www-authenticate"].startswith("Bearer ")
+    assert response.headers["content-type"] == "application/json"
+    assert KEY not in response.text
+
+
+def _latin(sent: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+
+
+def test_two_keys_in_one_request_are_none(stranger: httpx.Client) -> None:
+    both = [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {KEY}")]
+    assert stranger.get("/models", headers=both).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_health_needs_no_key(stranger: httpx.Client, path: str) -> None:
+    assert stranger.get(path).status_code == 200
+
+
+def test_no_key_is_written_to_the_log(guarded: ServerProcess, stranger: httpx.Client) -> None:
+    stranger.get("/models", headers={"Authorization": f"Bearer {KEY}"})
+    stranger.get(f"/models?key={KEY}", headers={"Authorization": f"Bearer {KEY}x"})
+    log = guarded.log.read_text()
+    assert log
+    assert not [key for key in (KEY, OLD_KEY, NEW_KEY) if key in log]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "gr\u00fcn", "line\nbreak"])
+def test_an_impossible_key_stops_the_start_and_is_not_repeated(tmp_path: Path, key: str) -> None:
+    done = command("bentoml", "serve", "--port", "0", check=False, BENTOML_HOME=str(tmp_path), CIFAR_API_KEY=key)
+    assert done.returncode == 1
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.startswith("error: CIFAR_API_KEY is no API key")
+    assert not key or key not in line
+
+
+@pytest.mark.parametrize("text", [None, "", "\n \n", "a key\n"])
+def test_a_file_without_usable_keys_stops_the_start(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "keys"
+    if text is not None:
+        file.write_text(text)
+    variables = {"BENTOML_HOME": str(tmp_path), "CIFAR_API_KEY_FILE": str(file)}
+    done = command("bentoml", "serve", "--port", "0", check=False, **variables)
+    assert done.returncode == 1
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert str(file) in line
+    assert "a key" not in line.replace("no key", "")
+
+
+@pytest.mark.parametrize("origin", [PAGE, "http://localhost:8000"])
+def test_a_preflight_needs_no_key_and_allows_what_a_page_sends(stranger: httpx.Client, origin: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    response = stranger.options("/classify", headers={"Origin": origin, **asked})
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == origin
+    assert "POST" in response.headers["access-control-allow-methods"]
+    assert {"authorization", "content-type"} <= set(
+        response.headers["access-control-allow-headers"].lower().split(", ")
+    )
+
+
+def test_pages_may_read_answers_and_errors(stranger: httpx.Client) -> None:
+    for key, status in ((KEY, 200), ("wrong", 401)):
+        sent = {"Origin": PAGE, "Authorization": f"Bearer {key}", **headers(raw(pictures(1)))}
+        response = stranger.post("/classify", content=raw(pictures(1)).content, headers=sent)
+        assert response.status_code == status
+        assert response.headers["access-control-allow-origin"] == PAGE
+        assert "Origin" in response.headers["vary"]
+
+
+def test_other_pages_may_not(stranger: httpx.Client) -> None:
+    response = stranger.get("/livez", headers={"Origin": "https://other.example"})
+    assert "access-control-allow-origin" not in response.headers
+    asked = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
+    assert stranger.options("/classify", headers=asked).status_code == 400
+
+
+def test_without_settings_there_are_no_keys_and_no_cors(client: httpx.Client) -> None:
+    response = client.get("/models", headers={"Origin": PAGE})
+    assert response.status_code == 200
+    assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl: install it to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+def test_with_a_certificate_the_server_speaks_https(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate
+    with serving(tmp_path / "log", tls_cert=cert, tls_key=key) as server:
+        url = server.url.replace("http://", "https://")
+        transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=str(cert)))
+        with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
+            assert client.get("/readyz").status_code == 200
+            assert_right(post(client, raw(pictures(3))), pictures(3))
+        with httpx.Client(base_url=server.url, timeout=30) as client, pytest.raises(httpx.TransportError):
+            client.get("/livez")  # nothing goes over the wire unencrypted
+
+
+def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:
+    cert = tmp_path / "cert.pem"
+    cert.touch()
+    variables = {"BENTOML_HOME": str(tmp_path), "CIFAR_TLS_CERT": str(cert)}
+    done = command("bentoml", "serve", "--port", "0", check=False, **variables)
+    assert done.returncode == 1
+    assert "CIFAR_TLS_KEY is missing" in done.stdout + done.stderr

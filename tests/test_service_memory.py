@@ -1,0 +1,126 @@
+"""However much many clients send at once, a worker holds little of it, and nobody waits for another's parsing."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import httpx
+import pytest
+from bodies import JSON, Body, assert_right, document, form, part, pictures, png, post, raw
+from conftest import ServerProcess, serving
+from memory import MEGABYTE, peak_memory
+from PIL import Image
+from wire import PATIENCE, connected, post_head
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with room for the body of one request."""
+    settings = {"max_bytes": MEGABYTE, "max_held_bytes": MEGABYTE, "timeout": 60}
+    with serving(tmp_path_factory.mktemp("small") / "log", **settings) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def post_until(client: httpx.Client, body: Body, status: int) -> httpx.Response:
+    """Ask until the answer has that status."""
+    end = time.monotonic() + PATIENCE
+    while (response := post(client, body)).status_code != status:
+        assert time.monotonic() < end, response.text
+    return response
+
+
+def test_a_body_for_which_there_is_no_room_is_refused_until_there_is(small: ServerProcess) -> None:
+    images = pictures(200)
+    body = raw(images)
+    with connected(small) as connection, httpx.Client(base_url=small.url, timeout=60) as client:
+        connection.sendall(post_head(len(body.content)) + body.content[:-1])
+        busy = post_until(client, body, 429)
+        assert busy.json()["error"]["code"] == "busy"
+        assert int(busy.headers["retry-after"]) >= 1
+        assert_right(post(client, raw(pictures(3))), pictures(3))  # for which there is room
+        connection.sendall(body.content[-1:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert_right(post_until(client, body, 200), images)
+
+
+def test_the_room_of_a_client_that_has_gone_is_free_again(small: ServerProcess) -> None:
+    body = raw(pictures(200))
+    with httpx.Client(base_url=small.url, timeout=60) as client:
+        with connected(small) as connection:
+            connection.sendall(post_head(len(body.content)) + body.content[:-1])
+            post_until(client, body, 429)
+        post_until(client, body, 200)
+        refused = [post(client, Body(body.content, JSON)) for _ in range(5)]  # nor does a refused body keep its room
+        assert {response.status_code for response in refused} == {400}
+        assert post(client, body).status_code == 200
+
+
+def large_png(mode: str, **options: object) -> bytes:
+    """16,000,000 pixels in a few bytes."""
+    file = io.BytesIO()
+    Image.new(mode, (4000, 4000), 1 if mode == "P" else None).save(file, "PNG", compress_level=1, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {}), ("RGBA", {}), ("P", {"transparency": 0}), ("I;16", {})],
+    ids=["rgb", "rgba", "palette", "16-bit"],
+)
+def test_large_pictures_sent_together_do_not_add_up(tmp_path: Path, mode: str, options: dict[str, object]) -> None:
+    data = large_png(mode, **options)
+    with serving(tmp_path / "log", timeout=120) as server:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=200) as client, ThreadPoolExecutor(6) as threads:
+            post(client, png(pictures(1)[0])).raise_for_status()
+            before = peak_memory(server)
+            for response in threads.map(lambda _: post(client, Body(data, "image/png")), range(6)):
+                assert response.status_code == 200, response.text
+            # One at a time: 4 bytes a pixel, for some kinds once more, and the steps of a strip.
+            assert peak_memory(server) - before < 180 * MEGABYTE
+
+
+def test_metadata_in_pictures_do_not_fill_the_memory(server: ServerProcess, client: httpx.Client) -> None:
+    file = io.BytesIO()
+    Image.fromarray(pictures(1)[0]).save(file, "PNG", icc_profile=bytes(1000 * 1000))  # a kilobyte when compressed
+    assert_right(post(client, Body(file.getvalue(), "image/png")), pictures(1))
+    before = peak_memory(server)
+    response = post(client, form(*[part("images", file.getvalue())] * 500))
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+    assert peak_memory(server) - before < 60 * MEGABYTE
+
+
+def test_a_small_request_beside_a_large_one_is_answered_soon(server: ServerProcess) -> None:
+    body = document(pictures(1000).tolist())
+    assert len(body.content) > 10 * MEGABYTE
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        assert post(client, raw(pictures(1))).status_code == 200
+        alone = median(latencies(client, 20))
+        statuses: list[int] = []
+        thread = threading.Thread(target=lambda: statuses.append(httpx_post(server, body)))
+        thread.start()
+        beside = []
+        while thread.is_alive():
+            beside += latencies(client, 1)
+        thread.join()
+    assert statuses[0] in (200, 504)
+    assert max(beside) < 0.5 + 10 * alone
+
+
+def httpx_post(server: ServerProcess, body: Body) -> int:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        return post(client, body).status_code
+
+
+def latencies(client: httpx.Client, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        start = time.perf_counter()
+        assert client.get("/livez").status_code == 200
+        found.append(time.perf_counter() - start)
+    return found

@@ -1,0 +1,101 @@
+"""Clients that are slow, stuck or malicious hold nothing for long, and nobody else up: over raw sockets."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic
+
+import httpx
+import pytest
+from bodies import assert_right, pictures, post, raw
+from conftest import ServerProcess, serving
+from wire import connected, dribble, post_head, read_to_end, wait_for_hangup
+
+LIMIT = 1.0  # seconds, for a header, an answer to be read, and a request altogether
+SLACK = 8.0  # seconds, on a machine that does other things too
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serving(tmp_path_factory.mktemp("impatient") / "log", client_timeout=LIMIT, timeout=LIMIT) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST", b"POST /classify HTTP/1.1\r\nHost: here\r\n", b"\r\n\r\n"])
+def test_a_header_that_does_not_end_closes_the_connection(impatient: ServerProcess, sent: bytes) -> None:
+    with connected(impatient) as connection:
+        start = monotonic()
+        connection.sendall(sent)
+        assert read_to_end(connection) == b""
+        assert LIMIT / 2 < monotonic() - start < LIMIT + SLACK
+
+
+def test_a_header_that_comes_byte_by_byte_has_no_more_time(impatient: ServerProcess) -> None:
+    with connected(impatient) as connection:
+        start = monotonic()
+        assert dribble(connection, b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * 1000, 0.1) == b""
+        assert monotonic() - start < LIMIT + SLACK
+
+
+def test_a_second_header_has_no_more_time_than_the_first(impatient: ServerProcess) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        start = monotonic()
+        dribble(connection, b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * 1000, 0.1)
+        assert monotonic() - start < LIMIT + SLACK
+
+
+def test_a_body_that_does_not_end_is_answered_and_closed(impatient: ServerProcess) -> None:
+    with connected(impatient) as connection:
+        start = monotonic()
+        connection.sendall(post_head(3072) + bytes(1000))
+        head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 504")
+        assert json.loads(body)["error"]["code"] == "deadline_passed"
+        assert monotonic() - start < LIMIT + 5 + SLACK  # BentoML lets a silent connection live for 5 seconds
+
+
+@pytest.mark.parametrize("path", ["classify", "nope", "livez"])
+def test_a_body_that_comes_byte_by_byte_has_no_more_time(impatient: ServerProcess, path: str) -> None:
+    with connected(impatient) as connection:
+        start = monotonic()
+        connection.sendall(post_head(10**6).replace(b"classify", path.encode()))
+        answer = dribble(connection, bytes(1000), 0.1)
+        assert answer.startswith(b"HTTP/1.1 " + (b"504" if path == "classify" else b"4"))
+        assert monotonic() - start < 2 * LIMIT + SLACK
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(impatient: ServerProcess) -> None:
+    with connected(impatient, receive_buffer=4096) as connection:
+        # More than the buffers of both systems take; then the server can write no more.
+        connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 3000)
+        wait_for_hangup(connection)
+
+
+def test_many_stuck_clients_hold_nobody_up(impatient: ServerProcess) -> None:
+    with ExitStack() as stack:
+        for number in range(200):
+            connection = stack.enter_context(connected(impatient))
+            connection.sendall(post_head(3072)[: -1 - number % 20] if number % 2 else post_head(10**6) + bytes(10**5))
+        with httpx.Client(base_url=impatient.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(3))), pictures(3))
+
+
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00"]
+)
+def test_what_is_no_http_gets_an_error_object(impatient: ServerProcess, sent: bytes) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(sent)
+        head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/json" in head
+    assert json.loads(body)["error"]["code"] == "unreadable"
+
+
+def test_patient_clients_are_served_as_ever(impatient: ServerProcess) -> None:
+    with httpx.Client(base_url=impatient.url, timeout=30) as client:
+        for _ in range(20):
+            assert_right(post(client, raw(pictures(1))), pictures(1))
