@@ -22,6 +22,7 @@ from serving.trace import trace_of
 logger = logging.getLogger(__name__)
 
 _BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
+_CLIENT_GONE = 499  # nginx's status for a client who did not wait for an answer
 _PAGE = Path(__file__).parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -55,7 +56,9 @@ class App:
         try:
             response = await self._respond(Request(scope, receive))
         except ClientDisconnect:
-            return  # nobody is left to answer
+            trace_of(scope).refused("client_gone", "")
+            # Nobody reads it, but BentoML's timer would hold the request, and a server that stops, until it had one.
+            response = Response(status_code=_CLIENT_GONE)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:

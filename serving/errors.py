@@ -85,7 +85,7 @@ class QueueFull(Refusal):
 
     status, code = 429, "queue_full"
 
-    def __init__(self, message: str, *, seconds: float) -> None:
+    def __init__(self, message: str, *, seconds: float = 1.0) -> None:
         super().__init__(message)
         self.headers = {"Retry-After": str(max(1, math.ceil(seconds)))}  # then there will be room
 

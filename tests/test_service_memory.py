@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from wire import PATIENCE, connected, post_head
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with room for the body of one request."""
-    settings = {"max_bytes": MEGABYTE, "max_held_bytes": MEGABYTE, "timeout": 60}
+    settings: dict[str, Any] = {"max_bytes": MEGABYTE, "max_held_bytes": MEGABYTE, "timeout": 60}
     with serving(tmp_path_factory.mktemp("small") / "log", **settings) as server:
         server.wait_until_ready()
         yield server

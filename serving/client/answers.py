@@ -39,6 +39,8 @@ class ServedModel(Model):
     """A bundle that the server can be asked for."""
 
     default: bool  # answers when a request names none
+    ready: bool = True  # false while its engine is broken
+    degraded: str | None = None  # why the CPU answers where CUDA should
     manifest: dict[str, Any]  # what the bundle says of itself: labels, measured accuracy, origin; see the server's docs
 
 
