@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
 
@@ -10,11 +11,12 @@ import bentoml
 from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
 from pydantic import Field
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
 from serving.access import ApiKeys, Pages, load_keys
 from serving.app import App
-from serving.connection import limit_connections
+from serving.connection import stand_before
 from serving.door import Door
 from serving.schemas import Answer
 from serving.server import Server
@@ -30,7 +32,6 @@ except InputError as error:
 SERVER = Server(SETTINGS)
 TLS = {"enabled": True, "certfile": str(SETTINGS.tls_cert), "keyfile": str(SETTINGS.tls_key)}
 
-limit_connections(SETTINGS.client_timeout)
 logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for others is WARNING
 
 
@@ -81,10 +82,15 @@ class CifarClassifier:
         return Answer.model_validate(await SERVER.classify_pictures(images, model=model, top_k=top_k, strict=strict))
 
 
-# The first is outermost. A page of another host can read why it was refused.
-CifarClassifier.add_asgi_middleware(Door, server=SERVER, settings=SETTINGS)
-if SETTINGS.origins:
-    CifarClassifier.add_asgi_middleware(Pages, origins=SETTINGS.origins)
-if KEYS:
-    CifarClassifier.add_asgi_middleware(ApiKeys, digests=KEYS)
-CifarClassifier.add_asgi_middleware(App, server=SERVER)
+def in_front_of(app: Any) -> Any:
+    """All that a request to us goes through, from the outside in; `app` is what BentoML made of the service."""
+    app = App(app, SERVER)
+    if KEYS:
+        app = ApiKeys(app, KEYS)
+    if SETTINGS.origins:  # a page of another host shall read why it was refused
+        app = Pages(app, SETTINGS.origins)
+    door: Any = Door(app, SERVER, SETTINGS)
+    return ProxyHeadersMiddleware(door)  # whom the log names is who asked a proxy on this host
+
+
+stand_before(in_front_of, seconds=SETTINGS.client_timeout)

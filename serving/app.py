@@ -57,8 +57,7 @@ class App:
             response = await self._respond(Request(scope, receive))
         except ClientDisconnect:
             trace_of(scope).refused("client_gone", "")
-            # Nobody reads it, but BentoML's timer would hold the request, and a server that stops, until it had one.
-            response = Response(status_code=_CLIENT_GONE)
+            response = Response(status_code=_CLIENT_GONE)  # for the metrics; nobody is left to read it
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:

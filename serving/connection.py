@@ -1,7 +1,11 @@
-"""One connection of a client, with the limits that uvicorn lacks: nobody can hold it open by doing nothing.
+"""One connection of a client: to our application at once, and with the limits that uvicorn lacks.
 
-uvicorn ends a connection that stays silent between two requests. It waits for ever for the rest of a header, for a
-client to take its answer, and for the end of a body that it answered already.
+BentoML builds an application of many layers: tracing, a timer and a task for each request, a limit. Ours stands before
+all of it, where uvicorn calls it: a request to us costs none of that, nor does one that is refused because the server
+has too much to do. What is not ours goes on to BentoML's.
+
+Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits for
+ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
 """
 
 import asyncio
@@ -9,30 +13,40 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
-from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.answer import refusal_response
 from serving.errors import Unreadable
 
+Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
+
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
 
 
-def limit_connections(seconds: float) -> None:
-    """Make uvicorn, which BentoML starts with the protocol "auto", use Connection."""
+def stand_before(front: Front, *, seconds: float) -> None:
+    """Make uvicorn, which BentoML starts with "auto", use Connection; `front` is given BentoML's application."""
+    Connection.front = staticmethod(cache(front))
     Connection.seconds = seconds
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
+    # uvloop takes one new connection in each turn of its loop. Under load a turn is long, the queue of connections
+    # overflows, and clients wait for seconds to be told that the server is busy. asyncio's own loop takes all of them.
+    LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"]
 
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, closed when for `seconds` the client owes the rest of a header, or does not read."""
 
-    seconds: ClassVar[float] = 10.0
+    front: ClassVar[Front]
+    seconds: ClassVar[float]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.app = Connection.front(self.app)
         self._header_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
 

@@ -32,7 +32,7 @@ class Settings(BaseModel):
     threads: Annotated[int, Field(ge=0)] = 0  # of an engine on the CPU; 0: all cores, shared among the workers
     max_batch: PositiveInt = 64  # images
     max_queue: PositiveInt = 4096  # images that wait, a bound on memory: 3 KB each; what comes then is refused with 429
-    max_wait: Annotated[float, Field(gt=0, le=300)] = 1.0  # seconds; who would wait longer in a crowd gets 429
+    max_wait: Annotated[float, Field(gt=0, le=300)] = 0.5  # seconds; who would wait longer in a crowd gets 429
     max_images: PositiveInt = 1024  # per request
     max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
     max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized

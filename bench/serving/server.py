@@ -31,13 +31,15 @@ SERVERS: dict[str, tuple[str, ...]] = {
     "fastapi": (*_UVICORN, *_FAST, "bench.peers.fastapi_plain:app"),
     "litserve": ("bench.peers.litserve_batched", HOST, "{port}"),
     "bentoml": ("bentoml", "serve", "bench.peers.bentoml_batchable:Classifier", "--host", HOST, "--port", "{port}"),
+    "documented": ("bentoml", "serve", "bench.peers.bentoml_documented:Classifier", "--host", HOST, "--port", "{port}"),
 }
 TITLES = {
     OURS: "ours (`bentoml serve`)",
     "uvicorn": "ours under bare uvicorn (the bound)",
     "fastapi": "FastAPI + ONNX Runtime, no batching",
     "litserve": "LitServe, max_batch_size 64, batch_timeout 2 ms",
-    "bentoml": "BentoML, `batchable=True`",
+    "bentoml": "BentoML, `batchable=True`, settings as ours",
+    "documented": "BentoML, `batchable=True`, as its documentation shows",
 }
 
 _START_SECONDS = 120.0
