@@ -4,8 +4,8 @@ BentoML builds an application of many layers: tracing, a timer and a task for ea
 all of it, where uvicorn calls it: a request to us costs none of that, nor does one that is refused because the server
 has too much to do. What is not ours goes on to BentoML's.
 
-Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits for
-ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
+Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits
+for ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
 """
 
 import asyncio
