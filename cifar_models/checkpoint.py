@@ -48,9 +48,15 @@ class Checkpoint:
             raise InputError(f"{path} cannot be written ({reason}); what was there before is intact.") from error
 
     def classifier(self) -> Classifier:
-        """The trained model, on the CPU and in eval mode."""
+        """The trained model, on the CPU and in eval mode. Raises InputError when the weights are of another one."""
         model = Classifier(self.architecture, num_classes=len(self.labels), mean=self.mean, std=self.std)
-        model.load_state_dict(self.weights)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise InputError(
+                f"The checkpoint says that it is of {self.architecture} with {len(self.labels)} labels, but its "
+                "weights are of another network; train it again."
+            ) from error
         return model.eval()
 
     def load_training_images(self, data: Path) -> ImageSet:
@@ -60,6 +66,16 @@ class Checkpoint:
             raise InputError(
                 f"The checkpoint was trained on other images ({self.data_name}) than those in {data}; "
                 "name their folder with --data."
+            )
+        return images
+
+    def load_test_images(self, data: Path) -> ImageSet:
+        """The test images in `data`. Raises InputError when their labels are not those of the checkpoint."""
+        images = load_images(data, "test")
+        if list(images.classes) != self.labels:
+            raise InputError(
+                f"The checkpoint knows the labels {', '.join(self.labels)}; the test images in {data} have "
+                f"{', '.join(images.classes)}."
             )
         return images
 

@@ -53,6 +53,7 @@ def load_images(root: Path, split: Split) -> ImageSet:
     Raises InputError when there are no such data, or when a file is corrupt.
     """
     if (root / split).is_dir():
+        _check_classes(root)
         return _load_folders(root / split)
     others = [name for name in ("train", "test") if (root / name).is_dir()]
     if others:
@@ -62,6 +63,18 @@ def load_images(root: Path, split: Split) -> ImageSet:
     elif root.is_file():
         raise InputError(f"{root} is neither a folder of data nor {_OFFICIAL_ARCHIVE}.")
     return _load_official(root, split)
+
+
+def _check_classes(root: Path) -> None:
+    """A class that only one split has is one that somebody forgot: it would shift the labels of all after it."""
+    found = {
+        split: {path.name for path in (root / split).iterdir() if path.is_dir()}
+        for split in ("train", "test")
+        if (root / split).is_dir()
+    }
+    for split, names in found.items():
+        for name in sorted(set().union(*found.values()) - names):
+            raise InputError(f"{root / split} has no folder {name}, the other split has one; put pictures there.")
 
 
 def _load_folders(folder: Path) -> ImageSet:

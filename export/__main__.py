@@ -60,6 +60,7 @@ def check_options(options: argparse.Namespace) -> None:
         )
     if options.out.exists() and not (options.out / "manifest.json").exists():
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
+    options.formats = list(dict.fromkeys(options.formats))
     if options.formats == ["safetensors-fp32"]:
         raise InputError("--formats safetensors-fp32 alone would be served by nothing; add onnx-fp32.")
     if "onnx-int8" in options.formats and "onnx-fp32" not in options.formats:

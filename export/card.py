@@ -20,7 +20,7 @@ def write_card(manifest: Manifest, path: Path) -> None:
 
 def render_card(manifest: Manifest) -> str:
     """Markdown; a function of the manifest alone."""
-    first = manifest.artifacts[0]
+    first = next(artifact for artifact in manifest.artifacts if artifact.format != "safetensors")
     test, origin = find(first, "test"), manifest.origin
     labels = len(manifest.labels)
     recipe = " ".join(f"`{name}={value}`" for name, value in origin.recipe.items())
@@ -89,8 +89,12 @@ def example(artifact: Artifact) -> str:
             f'session = onnxruntime.InferenceSession("{artifact.file}", providers=["CPUExecutionProvider"])\n'
             '(probabilities,) = session.run(["probabilities"], {"images": pixels})  # uint8 [n, 32, 32, 3]'
         )
+    opened = {
+        "torchscript": f'torch.jit.load("{artifact.file}")',
+        "torch-export": f'torch.export.load("{artifact.file}").module()',
+    }
     return (
         "import torch\n\n"
-        f'model = torch.jit.load("{artifact.file}")\n'
+        f"model = {opened[artifact.format]}\n"
         "logits, probabilities = model(torch.from_numpy(pixels))  # uint8 [n, 32, 32, 3]"
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.dataset import ImageSet, load_images
-from cifar_models.errors import InputError
+from cifar_models.dataset import ImageSet
 
 _CALIBRATION_IMAGES = 512
 
@@ -34,7 +33,4 @@ def load_source(checkpoint: Path, data: Path) -> Source:
     """Read both. Raises InputError when they cannot be read or the data are not those of the run."""
     loaded = load_checkpoint(checkpoint)
     training = loaded.load_training_images(data)
-    test = load_images(data, "test")
-    if test.classes != training.classes:
-        raise InputError(f"{data} has other classes in test ({', '.join(test.classes)}) than in train.")
-    return Source(checkpoint=loaded, training=training, test=test)
+    return Source(checkpoint=loaded, training=training, test=loaded.load_test_images(data))

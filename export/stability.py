@@ -3,32 +3,35 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from cifar_models.manifest import Check
 from cifar_models.picture import Pixels
 from export.golden import extreme_images
-from export.runner import Runner
+from export.runner import Outputs, Runner
 
 # Edges of vector widths, and what a server gathers: any number up to its limit, 64 if nobody changed it.
-_BATCHES = (0, 1, 2, 3, 7, 16, 33, 64, 128)
+BATCHES = (0, 1, 2, 3, 4, 7, 8, 16, 32, 33, 64, 128)
 _FEW = 33
-
-Logits = npt.NDArray[np.float32]
 
 
 def check_stability(
-    run: Runner, threaded: Sequence[Runner], images: Pixels, expected: Logits, allowed: float | None
+    run: Runner,
+    threaded: Sequence[Runner],
+    images: Pixels,
+    expected: Outputs,
+    allowed: float | None,
+    *,
+    batches: Sequence[int] = BATCHES,
 ) -> list[Check]:
-    """Compare logits with those `expected` of the same images [n, 32, 32, 3] in large batches.
+    """Compare outputs with those `expected` of the same images [n, 32, 32, 3] in large batches.
 
     `threaded` runs the same file with other numbers of threads.
 
     Raises ValueError when an output has another shape, and what the file's library raises when it cannot run a batch.
     """
-    few, rows = resized(images, expected, _FEW)
+    few, rows = resized(images, expected, min(_FEW, max(batches)))
     found = {
-        "batch sizes": [difference(run, *resized(images, expected, size)) for size in _BATCHES],
+        "batch sizes": [difference(run, *resized(images, expected, size)) for size in batches],
         "neighbours": [difference(run, with_neighbours(few), rows)],
         "memory layouts": [difference(run, layout, rows) for layout in layouts(few)],
         "runs": [difference(run, few, rows) for _ in range(2)],
@@ -38,17 +41,20 @@ def check_stability(
     return [Check(name=name, difference=float(np.max(values)), allowed=allowed) for name, values in found.items()]
 
 
-def resized(images: Pixels, expected: Logits, size: int) -> tuple[Pixels, Logits]:
-    """The first `size` images and their logits, over again if there are fewer."""
-    return np.resize(images, (size, *images.shape[1:])), np.resize(expected, (size, expected.shape[1]))
+def resized(images: Pixels, expected: Outputs, size: int) -> tuple[Pixels, Outputs]:
+    """The first `size` images and their outputs, over again if there are fewer."""
+    logits, probabilities = (np.resize(output, (size, output.shape[1])) for output in expected)
+    return np.resize(images, (size, *images.shape[1:])), (logits, probabilities)
 
 
-def difference(run: Runner, images: Pixels, expected: Logits) -> float:
-    """Between the logits of the first images of a batch and those expected."""
-    logits, probabilities = run(images)
-    if logits.shape != probabilities.shape or logits.shape != (len(images), expected.shape[1]):
-        raise ValueError(f"outputs {logits.shape} and {probabilities.shape} for a batch of {len(images)}")
-    return float(np.abs(logits[: len(expected)] - expected).max(initial=0))
+def difference(run: Runner, images: Pixels, expected: Outputs) -> float:
+    """The largest between the outputs of the first images of a batch and those expected, logits or probabilities."""
+    found = run(images)
+    shape = (len(images), expected[0].shape[1])
+    if any(output.shape != shape for output in found):
+        raise ValueError(f"outputs {found[0].shape} and {found[1].shape} for a batch of {len(images)}")
+    apart = [np.abs(one[: len(other)] - other).max(initial=0) for one, other in zip(found, expected, strict=True)]
+    return float(np.max(apart))  # not Python's max: NaN must come through
 
 
 def with_neighbours(images: Pixels) -> Pixels:

@@ -22,6 +22,8 @@ def torch_runner(module: Module, target: Target) -> Runner:
         with computing(target):
             # Copied, as torch takes neither negative strides nor arrays that are read-only.
             logits, probabilities = module(torch.from_numpy(np.array(images, order="C")).to(device))
+            if logits.device.type != device.type:
+                raise RuntimeError(f"torch computed on {logits.device}, not on {device}.")
         return logits.float().cpu().numpy(), probabilities.float().cpu().numpy()
 
     return Runner(compute, provider_of(target))

@@ -13,6 +13,12 @@ from export.description import check_description
 from export.formats import open_runner
 from export.runner import Runner
 
+ROUNDING_CHECKS = {"logits", "probabilities", "labels", "accuracies"}
+CHECKS = ROUNDING_CHECKS | {
+    *("extreme logits", "extreme probabilities"),
+    *("batch sizes", "neighbours", "memory layouts", "runs", "thread counts"),
+}
+
 # Looser than at the export: another processor sums in another order, and int8 rounds on top of that.
 _GOLDEN_ATOL = {"onnx-int8": 2e-2}
 _ACCURACY_ATOL = {"onnx-int8": 2e-3}
@@ -32,12 +38,24 @@ def main() -> int:
         test = load_images(options.data, "test") if options.data else None
         for artifact in bundle.manifest.artifacts:
             print(verify_artifact(bundle, artifact, test), flush=True)
+        check_proofs(bundle)
         check_card(bundle)
     except BundleError as error:
         print(f"wrong: {error}")
         return 1
     print(f"{options.bundle} is what its manifest says.")
     return 0
+
+
+def check_proofs(bundle: Bundle) -> None:
+    """Raises BundleError when the manifest does not say of every file that it passed every check."""
+    manifest = bundle.manifest
+    parities = {artifact.file: artifact.parity for artifact in manifest.artifacts} | {"The rounding": manifest.rounding}
+    for name, parity in parities.items():
+        missing = (ROUNDING_CHECKS if parity is manifest.rounding else CHECKS) - {check.name for check in parity.checks}
+        failed = [check.name for check in parity.checks if not check.passed]
+        if missing or failed:
+            raise BundleError(f"{name} is not proved: {', '.join([*sorted(missing), *failed])} missing or failed.")
 
 
 def check_card(bundle: Bundle) -> None:
@@ -49,10 +67,15 @@ def check_card(bundle: Bundle) -> None:
 
 def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -> str:
     """One line that says what was checked. Raises BundleError."""
-    check_description(bundle, artifact)
-    run = open_runner(artifact.key, bundle.path(artifact))
-    atol = _GOLDEN_ATOL.get(artifact.key, _FLOAT_GOLDEN_ATOL)
-    bundle.check_golden(artifact, lambda images: run(images)[1], atol=atol)
+    try:
+        check_description(bundle, artifact)
+        run = open_runner(artifact.key, bundle.path(artifact))
+        atol = _GOLDEN_ATOL.get(artifact.key, _FLOAT_GOLDEN_ATOL)
+        bundle.check_golden(artifact, lambda images: run(images)[1], atol=atol)
+    except BundleError:
+        raise
+    except Exception as error:  # each format raises its own
+        raise BundleError(f"{bundle.path(artifact)} cannot be opened or run: {error}") from error
     line = f"{artifact.file:22} hash and golden images right"
     return line if test is None else f"{line}, {verify_accuracy(bundle, artifact, run, test)}"
 

@@ -61,8 +61,16 @@ def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes | str) -> Non
     assert str(path) in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_folder_that_one_split_lacks_is_named(tmp_path: Path, split: str) -> None:
+    shutil.rmtree(write_tiny_data(tmp_path, ("cat", "dog", "eel")) / split / "dog")
+    assert f"{tmp_path / split} has no folder dog" in refusal(tmp_path)
+
+
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
-    (write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "eel").mkdir()
+    write_tiny_data(tmp_path, ("cat", "dog"))
+    for split in ("train", "test"):
+        (tmp_path / split / "eel").mkdir()
     assert str(tmp_path / "train" / "eel") in refusal(tmp_path)
 
 

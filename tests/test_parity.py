@@ -159,6 +159,19 @@ def test_an_output_that_is_not_a_number_is_refused(key: str, model: Classifier, 
         check_parity(key, changed(model, probabilities=lambda found: found * np.float32(np.nan)), evidence)
 
 
+@pytest.mark.parametrize("key", TOLERANCES)
+def test_probabilities_that_are_wrong_in_other_batches_are_refused(
+    key: str, model: Classifier, evidence: Evidence
+) -> None:
+    def compute(images: Pixels) -> Outputs:
+        logits, probabilities = run_reference(model, images)
+        in_the_batches_of_the_comparison = len(images) in (len(evidence.real), len(evidence.extremes))
+        return logits, probabilities if in_the_batches_of_the_comparison else probabilities * np.float32(np.nan)
+
+    with pytest.raises(ParityError, match="batch sizes differ by nan"):
+        check_parity(key, lambda target: Runner(compute, "test"), evidence)
+
+
 @pytest.mark.parametrize("key", FILES)
 def test_outputs_may_differ_by_the_tolerance_and_no_more(key: str, model: Classifier, evidence: Evidence) -> None:
     def off(share: float, allowed: float | None) -> Change:

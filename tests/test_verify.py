@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bodies import DEFAULT
 from conftest import MODELS, command, write_tiny_data
@@ -59,6 +60,39 @@ def test_a_bad_bundle_is_found_bad(bundle: Path) -> None:
 def test_one_flipped_bit_is_found(bundle: Path, verify: Verify, file: str) -> None:
     flip_bit(bundle / file)
     assert f"{bundle / file} has sha256" in verify(bundle)
+
+
+@pytest.mark.parametrize("file", [*FILES, "model.pt2", "model.safetensors"])
+def test_one_flipped_bit_is_found_in_a_bundle_of_all_formats(
+    tiny_bundle: Path, tmp_path: Path, verify: Verify, file: str
+) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    flip_bit(bundle / file)
+    assert f"{bundle / file} has sha256" in verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda manifest: manifest["rounding"].update(checks=[]), id="rounding without checks"),
+        pytest.param(lambda manifest: manifest["artifacts"][0]["parity"]["checks"].pop(), id="a check left out"),
+        pytest.param(
+            lambda manifest: manifest["artifacts"][-1]["parity"]["checks"][0].update(allowed=-1), id="a check failed"
+        ),
+    ],
+)
+def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Callable[[Manifest], object]) -> None:
+    edit_manifest(bundle, change)
+    assert "is not proved" in verify(bundle)
+
+
+def test_golden_images_without_a_files_probabilities_are_found(bundle: Path, verify: Verify) -> None:
+    path = bundle / "golden.npz"
+    with np.load(path) as golden:
+        arrays = {name: golden[name] for name in golden.files if name != "onnx-int8"}
+    np.savez(path, allow_pickle=False, **arrays)
+    edit_manifest(bundle, lambda manifest: manifest.update(golden=describe(path)))
+    assert "onnx-int8" in verify(bundle)
 
 
 @pytest.mark.parametrize("file", FILES)

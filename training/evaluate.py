@@ -7,8 +7,7 @@ from typing import Any
 
 from cifar_models.atomic import replacing
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.dataset import load_images
-from cifar_models.errors import run_command
+from cifar_models.errors import InputError, run_command
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
 from training.page import page, picture, section, table
@@ -27,7 +26,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.run / "best.pt")
-    training, test = checkpoint.load_training_images(options.data), load_images(options.data, "test")
+    training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
     validation = training.subset(checkpoint.validation.numpy())
     temperature, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
@@ -39,16 +38,20 @@ def main() -> None:
         "recipe": checkpoint.recipe,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
+    page = render(checkpoint, read_metrics(options.run), report, evaluations)
     write_text(options.run / "report.json", json.dumps(report, indent=2) + "\n")
-    write_text(options.run / "report.html", render(checkpoint, read_metrics(options.run), report, evaluations))
+    write_text(options.run / "report.html", page)
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
     print(f"\nThe whole report: {options.run / 'report.html'}")
 
 
 def write_text(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text)
+    try:
+        with replacing(path) as partial:
+            partial.write_text(text)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); what was there before is intact.") from error
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:

@@ -110,7 +110,7 @@ def pick_device(name: str | None) -> torch.device:
         return local_device()
     if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
-    device = torch.device(name)
+    device = local_device() if name == "cuda" and torch.cuda.is_available() else torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; use --device cpu."

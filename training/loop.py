@@ -34,7 +34,8 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest, board: Board) -> None:
             if trainer.world.is_first:
                 run.save_epoch(trainer, metrics)
                 board.write_epoch(metrics, losses, correct, trainer)
-                print(metrics, flush=True)
+        if trainer.world.is_first:
+            print(metrics, flush=True)
         trainer.validation_losses.append(metrics.validation_loss)
         # Asked after the last epoch too: no process leaves while the first one still writes.
         if trainer.world.any(bool(stop)) and trainer.epoch < run.recipe.epochs:
@@ -89,7 +90,8 @@ def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
     with bar:
         for loss in trainer.train_epoch():
             if trainer.step % _LOOK_EVERY == 0:
-                check_finite(trainer, trainer.epoch, loss[None], first_step=trainer.step - 1)
+                unseen = torch.stack(trainer.losses[-_LOOK_EVERY:])
+                check_finite(trainer, trainer.epoch, unseen, first_step=trainer.step - len(unseen))
                 bar.set_postfix(loss=f"{loss.item():.3f}")
             bar.update(images)
             yield loss

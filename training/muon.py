@@ -22,7 +22,10 @@ class Muon(torch.optim.Optimizer):
             for filters in group["params"]:
                 if filters.grad is None:
                     continue
-                buffer = self.state[filters].setdefault("momentum_buffer", torch.zeros_like(filters))
+                state = self.state[filters]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(filters)
+                buffer: Tensor = state["momentum_buffer"]
                 buffer.mul_(group["momentum"]).add_(filters.grad)
                 nesterov = filters.grad.add(buffer, alpha=group["momentum"])
                 filters.mul_(len(filters) ** 0.5 / filters.norm())

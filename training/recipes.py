@@ -89,7 +89,7 @@ SEED_004 = Recipe(
     precision="fp32",
 )
 
-# Ours. Muon, label smoothing and alternating flip as in airbench (Jordan 2024); docs/experiments.md has the ablations.
+# Ours. Muon, label smoothing and alternating flip as in airbench (Jordan 2024); docs/training.md has what each gives.
 CIFARNET = Recipe(
     model="cifarnet",
     epochs=30,

@@ -51,7 +51,11 @@ def join_world(device: torch.device) -> World:
     """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or each process would also take room on the first one
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
     return World(dist.get_rank(), dist.get_world_size(), device)
 
 
