@@ -22,7 +22,6 @@ from serving.trace import trace_of
 logger = logging.getLogger(__name__)
 
 _BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
-_CLIENT_GONE = 499  # nginx's status for a client who did not wait for an answer
 _PAGE = Path(__file__).parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -56,8 +55,7 @@ class App:
         try:
             response = await self._respond(Request(scope, receive))
         except ClientDisconnect:
-            trace_of(scope).refused("client_gone", "")
-            response = Response(status_code=_CLIENT_GONE)  # for the metrics; nobody is left to read it
+            return  # nobody is left to answer
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:

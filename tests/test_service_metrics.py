@@ -195,7 +195,9 @@ def test_requests_whose_time_is_over_are_counted_as_that(tmp_path: Path) -> None
     with serving(tmp_path / "log", timeout=0.5, max_batch=1, threads=1, max_images=4096) as server:
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
-            responses = post_together(server.url, [raw(pictures(2000))] * 2)
+            responses = post_together(
+                server.url, [raw(pictures(2000))]
+            )  # alone: with others it may be refused at the door
             assert {response.status_code for response in responses} <= {200, 504}
             late = sum(response.status_code == 504 for response in responses)
             figures = Figures(client)
