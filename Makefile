@@ -64,8 +64,7 @@ $(BIN)/python:
 
 # Pins requirements/*.in anew, with the hashes of every file. full.txt holds serve.txt's pins, the others full.txt's.
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11
-lock: | $(BIN)/python
-	$(BIN)/python -m pip install --quiet uv
+lock: $(VENV)/.full
 	$(COMPILE) requirements/serve.in --output-file requirements/serve.txt
 	$(COMPILE) --constraints requirements/serve.txt requirements/full.in --output-file requirements/full.txt
 	$(COMPILE) requirements/gpu.in --output-file requirements/gpu.txt

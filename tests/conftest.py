@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 TRAIN_IMAGES, TEST_IMAGES = 40, 8  # of each class
 TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
+TINY_RECIPE = ("--epochs", str(TINY_EPOCHS), "--batch-size", "50", "--validation", "0.2")
 
 
 def tiny_images(label: int, count: int, seed: int) -> Pixels:
@@ -69,10 +70,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the default network, by the command."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    command(
-        *("training.fit", "--data", tiny_data, "--out", folder, "--data-name", "tiny"),
-        *("--epochs", str(TINY_EPOCHS), "--batch-size", "50", "--validation", "0.2"),
-    )
+    command("training.fit", *TINY_RECIPE, "--data", tiny_data, "--out", folder, "--data-name", "tiny")
     return folder
 
 

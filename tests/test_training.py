@@ -5,13 +5,12 @@ import math
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_EPOCHS, command
+from conftest import ROOT, TINY_EPOCHS, TINY_RECIPE, command
 from PIL import Image
 from torch.testing import assert_close
 
@@ -20,14 +19,7 @@ from cifar_models.dataset import load_images, split_validation
 from cifar_models.errors import run_command
 from cifar_models.registry import list_models
 from training import fit
-from training.loop import fit as fit_run
-from training.loop import fit_epoch
 from training.recipes import RECIPES
-from training.run import Run
-from training.stop import StopRequest
-from training.tensorboard import Board
-from training.trainer import Trainer
-from training.world import World
 
 EPOCHS = 20
 SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "50", "--validation", "0.2")
@@ -54,12 +46,16 @@ def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, killed when it had reported its first epoch."""
     folder = tmp_path_factory.mktemp("runs") / "killed"
-    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--out", str(folder)]
+    kill_after_an_epoch(*RECIPE, "--data", tiny_data, "--out", folder)
+    assert 1 <= load_checkpoint(folder / "last.pt").epoch < EPOCHS
+    return folder
+
+
+def kill_after_an_epoch(*options: str | Path) -> None:
+    line = [sys.executable, "-m", "training.fit", *map(str, options)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert any(output.startswith("epoch   1 ") for output in process.stdout or ())
         process.kill()
-    assert 1 <= load_checkpoint(folder / "last.pt").epoch < EPOCHS
-    return folder
 
 
 def test_a_run_leaves_its_best_and_last_epoch_and_the_metrics_of_all(tiny_run: Path) -> None:
@@ -99,15 +95,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, t
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="sums on CUDA may differ from run to run in their last bits")
 def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    recipe = replace(RECIPES["cifarnet"], epochs=TINY_EPOCHS, batch_size=50, validation=0.2)
-    run = Run(folder=tmp_path, recipe=recipe, data=load_images(tiny_data, "train"), data_name="tiny")
-    stop, board = StopRequest(), Board(run, World())
-    trainer = Trainer(recipe, *run.split(), torch.device("cpu"), World())
-    run.save_epoch(trainer, fit_epoch(trainer, run, stop)[0])
-    trainer = Trainer(recipe, *run.split(), torch.device("cpu"), World())
-    run.resume(trainer)
-    fit_run(trainer, run, stop, board)
-    assert_same(load_checkpoint(run.last), load_checkpoint(tiny_run / "last.pt"))
+    line = (*TINY_RECIPE, "--data", tiny_data, "--data-name", "tiny", "--out", tmp_path / "run")
+    kill_after_an_epoch(*line)
+    command("training.fit", *line, "--resume")
+    assert_same(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(tiny_run / "last.pt"))
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
