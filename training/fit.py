@@ -17,6 +17,7 @@ from training.options import add_recipe_options, override
 from training.recipes import RECIPES
 from training.run import Run, locked
 from training.stop import StopRequest, stop_request
+from training.teacher import load_teacher
 from training.tensorboard import Board
 from training.trainer import Trainer
 from training.world import join_world, local_device
@@ -52,7 +53,7 @@ def main() -> int:
         run = Run(
             folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )
-        trainer = Trainer(recipe, *run.split(), device, world)
+        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device))
         with locked(folder) if world.is_first else nullcontext(), stop_request() as stop:
             if resume:
                 run.resume(trainer)

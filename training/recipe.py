@@ -38,6 +38,10 @@ class Recipe:
     cutout: Annotated[int, "side of a square that is greyed out, in pixels"] = 0
     ema: Annotated[float, "decay, for each step, of the running average of the weights that is kept; 0: none"] = 0.0
 
+    teachers: Annotated[str, "checkpoints, commas between them, whose mean answer is learned beside the labels"] = ""
+    teacher_weight: Annotated[float, "teachers: share of the loss that is theirs; the labels have the rest"] = 0.9
+    teacher_temperature: Annotated[float, "teachers: what their logits and the network's are divided by"] = 4.0
+
     normalisation: Annotated[
         Literal["cifar10", "half", "none"], "cifar10: its mean and deviation; half: levels in [-1, 1]; none: in [0, 1]"
     ] = "cifar10"
@@ -51,6 +55,10 @@ class Recipe:
         for name in ("warmup", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is a share in [0, 1), got {getattr(self, name)}.")
+        if not 0 <= self.teacher_weight <= 1:
+            raise InputError(f"teacher_weight is a share in [0, 1], got {self.teacher_weight}.")
+        if not self.teacher_temperature > 0:
+            raise InputError(f"teacher_temperature must be above 0, got {self.teacher_temperature}.")
         if not 0 < self.validation < 1:
             raise InputError(
                 f"validation is a share in (0, 1), got {self.validation}; epochs are chosen on these images."

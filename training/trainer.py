@@ -10,6 +10,7 @@ from torch import Tensor
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from training.augment import cut_out, draw_views, pack, take, views_per_epoch
+from training.distillation import Teacher
 from training.model import average_of, build_model, compute_dtype, wrap
 from training.optimizer import build_optimizers, set_learning_rate
 from training.recipe import Recipe
@@ -23,12 +24,19 @@ class Trainer:
     """A model, its optimizers and the data on one device; `epoch` and `step` count what is done."""
 
     def __init__(
-        self, recipe: Recipe, training: ImageSet, validation: ImageSet, device: torch.device, world: World
+        self,
+        recipe: Recipe,
+        training: ImageSet,
+        validation: ImageSet,
+        device: torch.device,
+        world: World,
+        teacher: Teacher | None = None,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
         self.world = world
+        self.teacher = teacher
         self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
         self.dtype = compute_dtype(recipe, device)
         images, self.labels = on_device(training, device)
@@ -73,10 +81,15 @@ class Trainer:
             batch = views.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
             labels = self.labels[batch.index]
+            pixels = take(self.images, batch)
             with self.autocast():
-                x = self.model.preprocess(take(self.images, batch))
+                x = self.model.preprocess(pixels)
                 logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+            if self.teacher is not None:
+                with self.autocast():
+                    targets = self.teacher.targets(pixels, batch)
+                loss = self.teacher.loss(logits.float(), targets, loss)
             torch.autograd.backward(loss)
             for optimizer in self.optimizers:
                 optimizer.step()
