@@ -12,7 +12,7 @@ from training.recipe import Recipe
 
 
 class Teacher:
-    """The mean answer of trained classifiers, as knowledge distillation takes it (Hinton et al. 2015)."""
+    """The mean answer of trained, calibrated classifiers, as knowledge distillation takes it (Hinton et al. 2015)."""
 
     def __init__(self, classifiers: Sequence[Classifier], recipe: Recipe, device: torch.device) -> None:
         self.classifiers = [each.to(device).to(memory_format=torch.channels_last) for each in classifiers]
@@ -32,7 +32,7 @@ class Teacher:
     def logits(self, classifier: Classifier, pixels: Tensor, views: Views) -> Tensor:
         x = classifier.preprocess(pixels)
         logits: Tensor = classifier.network(cut_out(x, views, self.cutout) if self.cutout else x)
-        return logits.float()
+        return logits.float() / classifier.temperature
 
     def loss(self, logits: Tensor, targets: Tensor, label_loss: Tensor) -> Tensor:
         """Share `weight` of the divergence from the targets, the rest of the labels' own loss.

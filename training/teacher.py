@@ -5,9 +5,14 @@ from pathlib import Path
 import torch
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.classifier import Classifier
+from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
+from cifar_models.temperature import fit_temperature
 from training.distillation import Teacher
 from training.run import Run
+
+_BATCH = 500  # of held-out images
 
 
 def load_teacher(run: Run, device: torch.device) -> Teacher | None:
@@ -18,7 +23,17 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     checkpoints = [load_checkpoint(path) for path in paths]
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         check_teacher(path, checkpoint, run)
-    return Teacher([checkpoint.classifier() for checkpoint in checkpoints], run.recipe, device)
+    held_out = run.split()[1]
+    return Teacher([calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints], run.recipe, device)
+
+
+@torch.inference_mode()
+def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
+    """With the temperature that makes it honest, so that of several teachers none counts more for being loud."""
+    parts = torch.split(torch.from_numpy(held_out.images), _BATCH)
+    logits = torch.cat([classifier.logits(part) for part in parts]).numpy()
+    classifier.temperature.fill_(fit_temperature(logits, held_out.labels))
+    return classifier
 
 
 def check_teacher(path: Path, checkpoint: Checkpoint, run: Run) -> None:
