@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
-from training.augment import cut_out, draw_views, pack, take, views_per_epoch
+from training.augment import cut_out, draw_views, lay_out, take, views_per_epoch
 from training.model import average_of, build_model, compute_dtype, wrap
 from training.optimizer import build_optimizers, set_learning_rate
 from training.recipe import Recipe
@@ -32,7 +32,7 @@ class Trainer:
         self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
         self.dtype = compute_dtype(recipe, device)
         images, self.labels = on_device(training, device)
-        self.images = pack(images)
+        self.images = lay_out(images, recipe.crop)
         self.validation_images, self.validation_labels = on_device(validation, device)
         self.model = build_model(recipe, training, device)
         self.network = wrap(self.model.network, recipe, world)
@@ -67,7 +67,7 @@ class Trainer:
     def train_epoch(self) -> Iterator[Tensor]:
         """Train what is left of this epoch; yields each step's loss as a tensor that has not been waited for."""
         self.model.train()
-        views = draw_views(self.recipe, len(self.labels), self.images.shape[1], self.epoch, self.device)
+        views = draw_views(self.recipe, len(self.labels), self.images.shape[2], self.epoch, self.device)
         while self.step < self.steps_per_epoch:
             start = (self.step * self.world.size + self.world.rank) * self.batch_size
             batch = views.batch(start, self.batch_size)
