@@ -1,8 +1,10 @@
 """The training loop: one epoch, one validation, and the state that a resumed run needs."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from training.augment import cut_out, draw_views, lay_out, take, views_per_epoch
+from training.memory import enough_memory
 from training.model import average_of, build_model, compute_dtype, wrap
 from training.optimizer import build_optimizers, set_learning_rate
 from training.recipe import Recipe
@@ -25,24 +28,32 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, training: ImageSet, validation: ImageSet, device: torch.device, world: World
     ) -> None:
-        torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
         self.world = world
         self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
         self.dtype = compute_dtype(recipe, device)
-        images, self.labels = on_device(training, device)
-        self.images = lay_out(images, recipe.crop)
-        self.validation_images, self.validation_labels = on_device(validation, device)
-        self.model = build_model(recipe, training, device)
-        self.network = wrap(self.model.network, recipe, world)
-        self.average = average_of(self.model.network, recipe)
-        self.optimizers = build_optimizers(self.model.network, recipe)
+        advice = "free some of it, or try another --device or a smaller --model"
+        with enough_memory(f"{device} has no memory for the images and {recipe.model}; {advice}."):
+            images, self.labels = on_device(training, device)
+            self.images = lay_out(images, recipe.crop)
+            self.validation_images, self.validation_labels = on_device(validation, device)
+            torch.manual_seed(recipe.seed)
+            self.model = build_model(recipe, training, device)
+            self.network = wrap(self.model.network, recipe, world)
+            self.average = average_of(self.model.network, recipe)
+            self.optimizers = build_optimizers(self.model.network, recipe)
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
         self.losses: list[Tensor] = []  # of the epoch's steps
         self.correct: list[Tensor] = []  # share of each step's images
+
+    def enough_memory(self) -> AbstractContextManager[None]:
+        """Around steps and validation: raises InputError when they do not fit, with the batch size to try."""
+        batch_size = self.recipe.batch_size
+        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate"
+        return enough_memory(f"{self.device} has no memory for batches of {batch_size}; {advice}.")
 
     def share_of_batch(self, batch_size: int) -> int:
         if batch_size % self.world.size:
@@ -72,6 +83,7 @@ class Trainer:
             start = (self.step * self.world.size + self.world.rank) * self.batch_size
             batch = views.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
+            torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
             labels = self.labels[batch.index]
             with self.autocast():
                 x = self.model.preprocess(take(self.images, batch))
@@ -121,7 +133,7 @@ class Trainer:
         return {f"network.{name}": value.detach().cpu().clone() for name, value in kept.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """All that goes on changing, for `restore`."""
+        """All that goes on changing, for `restore`. What is drawn is drawn from the seed, the epoch and the step."""
         return {
             "network": self.model.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -130,8 +142,6 @@ class Trainer:
             "step": self.step,
             "losses": [loss.item() for loss in self.losses],
             "correct": [share.item() for share in self.correct],
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def restore(self, state: dict[str, Any], validation_losses: Sequence[float]) -> None:
@@ -145,9 +155,11 @@ class Trainer:
         self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
         self.correct = [torch.tensor(share, device=self.device) for share in state["correct"]]
         self.validation_losses = list(validation_losses)
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """The seed of a step's dropout: of its own in every process, and the same again in a resumed run."""
+    return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0])
 
 
 def on_device(data: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
