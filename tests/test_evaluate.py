@@ -29,8 +29,7 @@ def beginner(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped early enough to make mistakes."""
     folder = tmp_path_factory.mktemp("runs") / "beginner"
     options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "50", "--validation", "0.2")
-    options += ("--tensorboard", "seed000")
-    command("training.fit", *options, "--epochs", "2", "--out", folder)
+    command("training.fit", *options, "--tensorboard", "seed000", "--epochs", "2", "--out", folder)
     return folder
 
 
