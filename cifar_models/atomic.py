@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cifar_models.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -18,3 +20,13 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """`replacing`, for what a command leaves behind: raises InputError when `path` cannot be written."""
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); what was there before is intact.") from error

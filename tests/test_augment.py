@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import ImageSet
 from cifar_models.picture import Pixels
-from training.augment import Views, cut_out, draw_views, pack, take
+from training.augment import Views, cut_out, draw_views, lay_out, take
 from training.recipe import Recipe
 from training.trainer import Trainer
 from training.world import World
@@ -24,7 +24,9 @@ FIELDS = ("index", "shift", "flip", "hole")
 def test_taken_images_are_those_of_the_slow_path(crop: int, flip: Any) -> None:
     images = random_images(50)
     views = draw(50, epoch=1, crop=crop, flip=flip)
-    assert np.array_equal(take(pack(torch.from_numpy(images)), views).numpy(), take_slowly(images, views, crop))
+    assert np.array_equal(
+        take(lay_out(torch.from_numpy(images), crop), views).numpy(), take_slowly(images, views, crop)
+    )
 
 
 def test_an_image_may_be_shifted_both_ways_and_flipped_at_once() -> None:
@@ -33,7 +35,7 @@ def test_an_image_may_be_shifted_both_ways_and_flipped_at_once() -> None:
     flips = torch.tensor([(upside_down, mirrored) for upside_down in (False, True) for mirrored in (False, True)])
     flips = flips.repeat(5, 1)[: len(shifts)]
     views = Views(torch.tensor([0, 1] * 9), shifts, flips, torch.zeros_like(shifts))
-    assert np.array_equal(take(pack(torch.from_numpy(images)), views).numpy(), take_slowly(images, views, 4))
+    assert np.array_equal(take(lay_out(torch.from_numpy(images), 4), views).numpy(), take_slowly(images, views, 4))
 
 
 def test_an_epoch_shows_every_image_once() -> None:

@@ -4,17 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 from conftest import ROOT, command
+from test_recipes import few_images
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.errors import InputError
+from training.recipes import RECIPES
+from training.trainer import Trainer
+from training.world import World
 
-EPOCHS = 3
+EPOCHS = 5
 # 80 steps an epoch, so that a process that dies after the first epoch's line dies inside another epoch.
-SMALL = ("--model", "lenet", "--precision", "fp32", "--optimizer", "sgd", "--device", "cpu", "--lr", "0.005")
+SMALL = ("--model", "lenet", "--precision", "fp32", "--optimizer", "sgd", "--device", "cpu", "--lr", "0.001")
 RECIPE = ("training.fit", *SMALL, "--epochs", str(EPOCHS), "--validation", "0.2", "--batch-size")
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 TOLERANCE = 1e-5
@@ -35,45 +44,70 @@ def test_two_processes_come_to_what_one_comes_to(alone: Path, tiny_data: Path, t
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_run_that_lost_a_process_ends_as_if_it_had_not(
-    alone: Path, tiny_data: Path, tmp_path: Path, rank: int
+def test_a_run_that_was_stopped_and_lost_each_process_in_turn_ends_as_if_it_had_not(
+    alone: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     line = (*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", tmp_path / "run")
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, line)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as launcher:
-        assert any(output.startswith("epoch   1 ") for output in launcher.stdout or ())
-        os.kill(worker_of(launcher.pid, rank), signal.SIGKILL)
-        assert launcher.wait(timeout=60) != 0
-    assert 1 <= load_checkpoint(tmp_path / "run" / "last.pt").epoch < EPOCHS
+    code, errors = signalled_after_epoch(1, signal.SIGTERM, 1, *line)
+    assert code != 0
+    assert errors.count("Stopped, and saved at step") == 1
+    assert load_checkpoint(tmp_path / "run" / "last.pt").training_state["step"] == 50
+    for epoch, rank in ((2, 0), (3, 1)):
+        code, _ = signalled_after_epoch(epoch, signal.SIGKILL, rank, *line, "--resume")
+        assert code != 0
+        assert epoch <= load_checkpoint(tmp_path / "run" / "last.pt").epoch < EPOCHS
     command(*line, "--resume")
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
 
 
-def test_a_signal_to_one_process_stops_all_inside_the_epoch(alone: Path, tiny_data: Path, tmp_path: Path) -> None:
-    line = (*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", tmp_path / "run")
+def signalled_after_epoch(epoch: int, number: signal.Signals, rank: int, *line: str | Path) -> tuple[int, str]:
+    """Send one process of a torchrun a signal when the epoch is reported; torchrun's exit code and the errors."""
     with subprocess.Popen(
         [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as launcher:
-        assert any(output.startswith("epoch   1 ") for output in launcher.stdout or ())
-        os.kill(worker_of(launcher.pid, 1), signal.SIGTERM)
+        assert any(output.startswith(f"epoch {epoch:3} ") for output in launcher.stdout or ())
+        os.kill(worker_of(launcher.pid, rank), number)
         _, errors = launcher.communicate(timeout=60)
-    assert errors.count("Stopped, and saved at step") == 1
-    assert load_checkpoint(tmp_path / "run" / "last.pt").training_state["step"] == 50
-    command(*line, "--resume")
-    assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
+    return launcher.returncode, errors
 
 
-def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_data: Path, tmp_path: Path) -> None:
-    done = command(*TORCHRUN, *RECIPE, "3", "--data", tiny_data, "--out", tmp_path / "run", check=False)
-    assert done.returncode != 0
-    assert "error: batch_size is 3, which 2 processes cannot share equally." in done.stderr
-    assert not (tmp_path / "run").exists()
+def test_a_batch_that_two_processes_cannot_share_is_refused() -> None:
+    data, recipe = few_images(2, seed=1), replace(RECIPES["seed001"], batch_size=3)
+    with pytest.raises(InputError, match=r"batch_size is 3, which 2 processes cannot share equally\."):
+        Trainer(recipe, data, data, torch.device("cpu"), World(rank=1, size=2))
+
+
+def test_each_process_drops_out_what_it_draws_itself_and_again_when_it_goes_on() -> None:
+    masks = [dropped(rank, steps_before) for rank, steps_before in ((0, 0), (1, 0), (0, 1))]
+    assert not torch.equal(masks[0][0], masks[0][1])  # each step's own
+    assert not torch.equal(masks[0][0], masks[1][0])  # each process's own
+    assert torch.equal(masks[0][1], masks[2][0])
+
+
+def dropped(rank: int, steps_before: int) -> list[Tensor]:
+    """What dropout leaves of ones in every step that a process has left after so many; float32 [batch, 64]."""
+    data = few_images(2, seed=1)
+    recipe = replace(RECIPES["seed001"], batch_size=5)
+    trainer = Trainer(recipe, data, data, torch.device("cpu"), World(rank=rank))
+    trainer.step = steps_before
+    trainer.network = trainer.model.network = Dropping()
+    torch.rand(1 + rank)  # whatever else was drawn before has no say
+    list(zip(trainer.train_epoch(), range(2), strict=False))
+    return trainer.network.kept
+
+
+class Dropping(nn.Module):
+    """A network that keeps what its dropout left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.kept: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.append(F.dropout(torch.ones(len(x), 64), 0.5, training=self.training))
+        logits: Tensor = self.head(self.kept[-1])
+        return logits
 
 
 def worker_of(launcher: int, rank: int) -> int:

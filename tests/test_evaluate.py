@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import TEST_IMAGES, command
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from test_training import contents
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,7 +29,7 @@ def beginner(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped early enough to make mistakes."""
     folder = tmp_path_factory.mktemp("runs") / "beginner"
     options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "50", "--validation", "0.2")
-    command("training.fit", *options, "--epochs", "2", "--out", folder)
+    command("training.fit", *options, "--tensorboard", "seed000", "--epochs", "2", "--out", folder)
     return folder
 
 
@@ -73,6 +74,13 @@ def test_the_accuracy_is_that_of_the_best_checkpoint(
     assert report[split]["accuracy"] == pytest.approx(accuracy)
     assert low <= accuracy <= high
     assert 0 < high - low < 0.25
+
+
+def test_the_first_tutorial_s_test_log_ends_with_the_test_accuracy(evaluated: Path, report: dict[str, Any]) -> None:
+    events = EventAccumulator(str(evaluated / "tensorboard")).Reload()
+    *_, last = events.Scalars("Test_Log")
+    assert last.step == TEST_IMAGES * len(LABELS)
+    assert last.value == pytest.approx(report["test"]["accuracy"])
 
 
 def test_the_likelihood_is_given_before_and_after_the_temperature(

@@ -56,3 +56,12 @@ def test_an_unknown_network_is_refused_in_one_line(tiny_data: Path, tmp_path: Pa
     assert done.returncode == 2
     assert "Unknown model 'lenett'. Did you mean 'lenet'?" in line
     assert not samples.exists()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    samples = tmp_path / "file" / "samples.png"
+    done = command("training.inspect", "--data", tiny_data, "--model", "lenet", "--samples", samples, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert f"{samples} cannot be written" in line

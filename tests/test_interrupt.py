@@ -26,6 +26,7 @@ EPOCHS = 4
 # 160 steps an epoch, so that a signal after an epoch's line arrives inside another one.
 SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "2", "--validation", "0.2")
 RECIPE = ("training.fit", *SMALL, "--epochs", str(EPOCHS))
+DISK = 600  # blocks of 512 bytes: room for the events of an epoch, not for a checkpoint
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -103,12 +104,12 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(
 ) -> None:
     folder = shutil.copytree(stopped[signal.SIGTERM].folder, tmp_path / "run")
     before = contents(folder)
-    done = on_a_full_disk(200, *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    done = on_a_full_disk(DISK, *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert f"{folder / 'best.pt'} cannot" in error or f"{folder / 'last.pt'} cannot" in error
     after = contents(folder)
-    assert set(after) == set(before)
+    assert all(path.name.startswith("events.") for path in set(after) - set(before))  # the next call replaces them
     assert after[folder / "last.pt"] == before[folder / "last.pt"]
     assert after[folder / "best.pt"] == before[folder / "best.pt"]
 
@@ -129,11 +130,12 @@ def test_a_disk_too_full_for_the_metrics_is_an_error_that_names_them(tmp_path: P
 
 
 def test_a_disk_that_is_full_from_the_start_gets_no_part_of_a_checkpoint(tiny_data: Path, tmp_path: Path) -> None:
-    done = on_a_full_disk(200, *RECIPE, "--data", tiny_data, "--out", tmp_path / "run")
+    done = on_a_full_disk(DISK, *RECIPE, "--data", tiny_data, "--out", tmp_path / "run")
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert str(tmp_path / "run" / "best.pt") in error
-    assert [path.name for path in contents(tmp_path / "run")] == ["metrics.jsonl"]
+    names = {path.name for path in contents(tmp_path / "run")}
+    assert names == {"metrics.jsonl", "recipe.json", "events.out.tfevents.00000", "events.out.tfevents.00001"}
 
 
 def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Path) -> None:
@@ -143,6 +145,18 @@ def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Pat
     assert done.returncode == 2
     assert error == "error: cpu has no memory for batches of 320; try --batch-size 160, with half the learning rate."
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_too_little_memory_for_the_network_says_what_to_try() -> None:
+    data, recipe = few_images(2, seed=1), replace(RECIPES["seed002-alexnet"], validation=0.5)
+    taken = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) * 1024
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + 100_000_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cpu has no memory for the images and alexnet_224; .*--device"):
+            Trainer(recipe, data, data, torch.device("cpu"), World())
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
 
 
 def start(*arguments: str | Path) -> "subprocess.Popen[str]":

@@ -13,7 +13,7 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from training import fit
-from training.augment import draw_views, pack, take
+from training.augment import draw_views, lay_out, take
 from training.model import NORMALISATION
 from training.recipe import Recipe
 from training.recipes import RECIPES
@@ -88,7 +88,7 @@ def test_seed_000_is_adam_with_a_tenth_of_the_rate_from_epoch_12_on(name: str) -
 def test_seed_000_shows_each_image_as_it_is_upside_down_and_mirrored() -> None:
     recipe, data = RECIPES["seed000-alexnet"], few_images(2, seed=1)
     views = draw_views(recipe, len(data), 32, 0, CPU)
-    shown = take(pack(torch.from_numpy(data.images)), views).numpy()
+    shown = take(lay_out(torch.from_numpy(data.images), recipe.crop), views).numpy()
     assert len(shown) == 3 * len(data)
     for index, image in enumerate(data.images):
         found = {view.tobytes() for view in shown[views.index.numpy() == index]}

@@ -12,13 +12,13 @@ from test_recipes import few_images
 from training.loop import fit
 from training.recipe import Recipe
 from training.recipes import RECIPES
-from training.run import Run
+from training.run import EpochMetrics, Run
 from training.stop import StopRequest
-from training.tensorboard import Board
+from training.tensorboard import write_start
 from training.trainer import Trainer
 from training.world import World
 
-EPOCHS, BATCH, STEPS = 3, 10, 8  # 80 of 100 images are trained on
+EPOCHS, BATCH, STEPS, VALIDATED = 3, 10, 8, 20  # 80 of 100 images are trained on
 PLAIN = {
     *("step/loss", "step/accuracy", "epoch/train_loss", "epoch/train_accuracy"),
     *("epoch/validation_loss", "epoch/validation_accuracy", "epoch/lr"),
@@ -26,6 +26,7 @@ PLAIN = {
 SEED_000 = {
     *("Train_Log/Loss", "Train_Log/Accuracy", "Episode_Log/Train_Loss", "Episode_Log/Train_Acc"),
     *("Episode_Log/Valid_Loss", "Episode_Log/Valid_Acc", "lr"),
+    *("Validation_Log/Valid_Loss", "Validation_Log/Valid_Acc"),
 }
 TAGS = {  # the tutorials' own; "valid" is what the two called "test" that chose by it
     "seed001": PLAIN,
@@ -33,7 +34,8 @@ TAGS = {  # the tutorials' own; "valid" is what the two called "test" that chose
     "seed003-lenet": PLAIN - {"step/loss", "step/accuracy", "epoch/validation_accuracy"}
     | {"running_loss", "train batch acc", "validation acc"},
     "seed004": PLAIN - {"epoch/train_loss", "epoch/validation_loss", "epoch/validation_accuracy"}
-    | {"Train Loss", "Valid Loss", "Valid Accuracy"},
+    | {"Train Loss", "Valid Loss", "Valid Accuracy"}
+    | {"Train Loss and Valid Loss/Train", "Train Loss and Valid Loss/Valid"},
 }
 FIELDS = {
     "seed001": {
@@ -48,10 +50,18 @@ FIELDS = {
         "Episode_Log/Train_Acc": "train_accuracy",
         "Episode_Log/Valid_Loss": "validation_loss",
         "Episode_Log/Valid_Acc": "validation_accuracy",
+        "Validation_Log/Valid_Loss": "validation_loss",
+        "Validation_Log/Valid_Acc": "validation_accuracy",
         "lr": "lr",
     },
     "seed003-lenet": {"validation acc": "validation_accuracy", "epoch/train_loss": "train_loss"},
-    "seed004": {"Train Loss": "train_loss", "Valid Loss": "validation_loss", "Valid Accuracy": "validation_accuracy"},
+    "seed004": {
+        "Train Loss": "train_loss",
+        "Train Loss and Valid Loss/Train": "train_loss",
+        "Valid Loss": "validation_loss",
+        "Train Loss and Valid Loss/Valid": "validation_loss",
+        "Valid Accuracy": "validation_accuracy",
+    },
 }
 STEP_TAGS = {"seed000-alexnet": "Train_Log/Loss", "seed003-lenet": "running_loss"}
 
@@ -81,8 +91,42 @@ def test_the_values_of_an_epoch_are_those_of_the_metrics(run: tuple[str, Path]) 
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for tag, field in FIELDS[name].items():
         found = events(folder).Scalars(tag)
-        assert [event.step for event in found] == list(range(1, EPOCHS + 1))
+        unit = VALIDATED if tag.startswith("Validation_Log/") else 1  # which counts the images validated
+        assert [event.step for event in found] == [unit * epoch for epoch in range(1, EPOCHS + 1)]
         assert [event.value for event in found] == pytest.approx([line[field] for line in lines], rel=1e-6)
+
+
+def test_an_epoch_that_is_repeated_as_its_run_died_before_saving_it_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, save = small("seed000-alexnet"), Run.save_epoch
+
+    def die(run: Run, trainer: Trainer, metrics: EpochMetrics) -> None:
+        if metrics.epoch == EPOCHS:
+            raise KeyboardInterrupt
+        save(run, trainer, metrics)
+
+    train(tmp_path / "whole", recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save_epoch", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "killed", recipe)
+    assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == EPOCHS - 1
+    train(tmp_path / "killed", recipe, resume=True)
+    whole, killed = events(tmp_path / "whole"), events(tmp_path / "killed")
+    assert killed.Tags() == whole.Tags()
+    for tag in whole.Tags()["scalars"]:
+        assert [(one.step, one.value) for one in killed.Scalars(tag)] == [
+            (one.step, one.value) for one in whole.Scalars(tag)
+        ]
+    for tag in whole.Tags()["histograms"]:
+        assert [one.step for one in killed.Histograms(tag)] == [one.step for one in whole.Histograms(tag)]
+    assert len((tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()) == EPOCHS
+
+
+def test_the_settings_are_there_to_read(run: tuple[str, Path]) -> None:
+    (text,) = events(run[1]).Tensors("settings/text_summary")
+    assert "- lr: " in text.tensor_proto.string_val[0].decode()
 
 
 def test_the_mean_of_an_epoch_s_steps_is_its_loss(run: tuple[str, Path]) -> None:
@@ -131,9 +175,9 @@ def train(folder: Path, recipe: Recipe, *, resume: bool = False) -> None:
     trainer, run = new_trainer(recipe, folder)
     if resume:
         run.resume(trainer)
-    board = Board(run, World())
-    fit(trainer, run, StopRequest(), board)
-    board.close()
+    else:
+        write_start(run)
+    fit(trainer, run, StopRequest())
 
 
 def events(folder: Path) -> EventAccumulator:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,17 @@ def test_the_checkpoint_says_where_it_comes_from(tiny_run: Path, tiny_data: Path
     assert np.array_equal(saved.validation, split_validation(data.labels, 0.2, 0)[1])
 
 
+def test_the_run_says_in_its_folder_what_it_was_asked_to_do(tiny_run: Path, tiny_data: Path) -> None:
+    record = json.loads((tiny_run / "recipe.json").read_text())
+    saved = load_checkpoint(tiny_run / "last.pt")
+    assert record["recipe"] == saved.recipe
+    assert record["source_revision"] == saved.source_revision
+    assert record["data"]["sha256"] == saved.data_fingerprint
+    assert (record["data"]["training_images"], record["data"]["validation_images"]) == (320, 80)
+    assert shlex.split(record["command"])[:3] == ["python", "-m", "training.fit"]
+    assert {"--data", str(tiny_data), *TINY_RECIPE} <= set(shlex.split(record["command"]))
+
+
 @pytest.mark.parametrize(("name", "bound"), [("tiny_run", 0.5), ("whole", 0.9)])
 def test_a_run_learns_to_classify(request: pytest.FixtureRequest, tiny_data: Path, name: str, bound: float) -> None:
     model = load_checkpoint(request.getfixturevalue(name) / "best.pt").classifier()
@@ -146,9 +158,13 @@ def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path
 
 
 @pytest.mark.parametrize("batch_size", ["50", "400"])  # 400: one step, so only the validation can see what it did
-def test_a_run_that_diverges_at_once_saves_nothing(tiny_data: Path, tmp_path: Path, batch_size: str) -> None:
+def test_a_run_that_diverges_at_once_saves_no_epoch(tiny_data: Path, tmp_path: Path, batch_size: str) -> None:
     options = ("--batch-size", batch_size, "--lr", "1e30", "--data", tiny_data)
-    assert "(peak 1e+30)" in refusal(tmp_path / "run", *RECIPE, *options)
+    done = command("training.fit", *RECIPE, *options, "--out", tmp_path / "run", check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "(peak 1e+30)" in line
+    assert {path.name for path in contents(tmp_path / "run")} == {"recipe.json", "events.out.tfevents.00000"}
 
 
 def test_a_run_that_diverges_later_keeps_its_last_good_epoch(killed: Path, tiny_data: Path, tmp_path: Path) -> None:

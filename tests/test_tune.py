@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 from conftest import command
 
+from cifar_models.errors import run_command
 from training.fit import parse_options
 from training.options import override
 from training.recipes import RECIPES
+from training.search import parse_space, usual_space
 
 optuna = pytest.importorskip("optuna", reason="needs Optuna: pip install -r requirements/tune.txt")
+
+from training import tune  # noqa: E402  (it ends the process where Optuna is missing)
 
 RECIPE = "seed003-lenet"
 
@@ -47,3 +51,52 @@ def test_the_best_trial_is_a_command_that_can_be_run(
     assert RECIPES[RECIPE].lr / 8 <= recipe.lr <= RECIPES[RECIPE].lr * 8
     assert 0 <= recipe.label_smoothing <= 0.2
     assert (recipe.model, recipe.epochs) == ("lenet", RECIPES[RECIPE].epochs)
+
+
+def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> None:
+    recipe = RECIPES[RECIPE]
+    assert set(usual_space(recipe)) == {"lr", "label_smoothing", "crop", "cutout", "weight_decay", "momentum"}
+    study = optuna.create_study()
+    space = parse_space(["batch-size=32:512", "momentum=0.5:0.6"], recipe)
+    for _ in range(20):
+        trial = study.ask()
+        drawn = {name: found.draw(trial, name) for name, found in space.items()}
+        assert set(drawn) == {"batch_size", "momentum"}
+        assert isinstance(drawn["batch_size"], int)
+        assert 32 <= drawn["batch_size"] <= 512
+        assert 0.5 <= drawn["momentum"] <= 0.6
+    assert len({trial.params["batch_size"] for trial in study.trials}) > 10
+
+
+@pytest.mark.parametrize(
+    "wrong", ["depth=1:2", "model=1:2", "lr", "lr=1", "lr=low:high", "lr=2:1", "lr=-1:1", "batch-size=0:9", "lr=0:inf"]
+)
+def test_an_impossible_range_is_refused_in_one_line(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    assert wrong.split("=")[0].replace("-", "_") in refusal(
+        monkeypatch, capsys, "--search", wrong, "--data", tiny_data, "--out", tmp_path / "study"
+    )
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("taken", ["folder", "study"])
+def test_a_study_that_cannot_be_kept_is_refused_in_one_line(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], taken: str
+) -> None:
+    out = tmp_path / "out"
+    path = out if taken == "folder" else out / "study.db"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine, and no data base")
+    assert f"{path} cannot be" in refusal(monkeypatch, capsys, "--data", tiny_data, "--out", out)
+    assert path.read_text() == "mine, and no data base"
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str | Path) -> str:
+    """The one line with which a search is refused."""
+    monkeypatch.setattr(sys, "argv", ["tune", RECIPE, "--epochs", "1", "--trials", "1", *map(str, options)])
+    with pytest.raises(SystemExit) as ended:
+        run_command(tune.main)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    return line

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device where the data live: one gather shuffles, shifts and flips."""
+"""Augmentation of whole batches on the device where the data live: one copy of rows shuffles and shifts."""
 
 from dataclasses import dataclass
 
@@ -62,20 +62,30 @@ def draw_mirrored(recipe: Recipe, num_images: int, epoch: int, generator: torch.
     return first ^ (epoch % 2 == 1)
 
 
-def pack(images: Tensor) -> Tensor:
-    """Pixels uint8 [n, s, s, 3] as one number each, int32 [n, s, s]: a gather moves a pixel as fast as a byte."""
-    padded = torch.cat([images, torch.zeros_like(images[..., :1])], dim=-1)
-    return padded.view(torch.int32)[..., 0].contiguous()
+def lay_out(images: Tensor, crop: int) -> Tensor:
+    """Pixels uint8 [n, s, s, 3] as `take` wants them: planes [n, 3, s, s + 2 * crop], rows reflected at both ends.
+
+    Every row of every image shifted sideways by up to `crop` is then `s` bytes that lie side by side.
+    """
+    planes = images.permute(0, 3, 1, 2).contiguous()
+    return torch.cat([planes[..., 1 : crop + 1].flip(-1), planes, planes[..., -1 - crop : -1].flip(-1)], dim=-1)
 
 
-def take(packed: Tensor, views: Views) -> Tensor:
-    """Shifted and flipped images: packed int32 [n, s, s] to uint8 [len(views), s, s, 3]; borders are reflected."""
-    size = packed.shape[1]
-    axis = torch.arange(size, device=packed.device)
-    positions = reflect(axis + views.shift[:, :, None], size)  # [views, 2, s]
-    rows, columns = torch.where(views.flip[:, :, None], size - 1 - positions, positions).unbind(1)
-    pixels = ((views.index[:, None] * size + rows) * size)[:, :, None] + columns[:, None, :]  # [views, s, s]
-    return torch.take(packed, pixels)[..., None].view(torch.uint8)[..., :3]
+def take(planes: Tensor, views: Views) -> Tensor:
+    """Shifted and flipped images: what `lay_out` made to uint8 [len(views), s, s, 3]; borders are reflected."""
+    _, channels, size, width = planes.shape
+    upside_down, mirrored = views.flip.unbind(1)
+    down, right = views.shift.unbind(1)
+    rows = reflect(torch.arange(size, device=planes.device) + down[:, None], size)
+    rows = torch.where(upside_down[:, None], size - 1 - rows, rows)
+    first = (width - size) // 2 + torch.where(mirrored, -right, right)  # a mirrored image is shifted, then mirrored
+    plane = views.index[:, None] * channels + torch.arange(channels, device=planes.device)
+    starts = (plane[:, :, None] * size + rows[:, None]) * width + first[:, None, None]  # [views, channels, s]
+    slices = planes.view(-1).as_strided((planes.numel() - size + 1, size), (1, 1))  # from every byte on
+    taken = slices.index_select(0, starts.view(-1)).view(-1, channels, size, size)
+    # Chosen as numbers of eight bytes: `where` copies each number by itself.
+    both = (taken.flip(-1).view(torch.int64), taken.view(torch.int64))
+    return torch.where(mirrored[:, None, None, None], *both).view(torch.uint8).permute(0, 2, 3, 1)
 
 
 def reflect(position: Tensor, size: int) -> Tensor:

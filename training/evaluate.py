@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.errors import InputError, run_command
+from cifar_models.errors import run_command
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
 from training.page import page, picture, section, table
 from training.run import EpochMetrics, read_metrics
+from training.tensorboard import write_test
 from training.world import local_device
 
 _WRONG_SHOWN = 24
@@ -39,19 +40,13 @@ def main() -> None:
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
     page = render(checkpoint, read_metrics(options.run), report, evaluations)
-    write_text(options.run / "report.json", json.dumps(report, indent=2) + "\n")
-    write_text(options.run / "report.html", page)
+    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
+        with saving(options.run / name) as partial:
+            partial.write_text(text)
+    write_test(options.run, checkpoint.recipe["tensorboard"], evaluations[-1].right)
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
     print(f"\nThe whole report: {options.run / 'report.html'}")
-
-
-def write_text(path: Path, text: str) -> None:
-    try:
-        with replacing(path) as partial:
-            partial.write_text(text)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); what was there before is intact.") from error
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:

@@ -33,6 +33,11 @@ class Evaluation:
     probabilities: Floats
 
     @property
+    def right(self) -> Any:
+        """Whether each answer is: bool [n]."""
+        return self.probabilities.argmax(1) == self.images.labels
+
+    @property
     def accuracy(self) -> float:
         return accuracy(self.probabilities, self.images.labels)
 
@@ -65,7 +70,7 @@ class Evaluation:
 
     def most_confidently_wrong(self, count: int) -> list[int]:
         """Indices of the images whose wrong answer is surest, the surest first."""
-        confidence = self.probabilities.max(1) * (self.probabilities.argmax(1) != self.images.labels)
+        confidence = self.probabilities.max(1) * ~self.right
         return [int(index) for index in np.argsort(-confidence)[:count] if confidence[index] > 0]
 
 

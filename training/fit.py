@@ -15,10 +15,11 @@ from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
 from training.options import add_recipe_options, override
 from training.recipes import RECIPES
+from training.record import write_record
 from training.run import Run, locked
 from training.stop import StopRequest, stop_request
 from training.teacher import load_teacher
-from training.tensorboard import Board
+from training.tensorboard import write_start
 from training.trainer import Trainer
 from training.world import join_world, local_device
 
@@ -57,22 +58,22 @@ def main() -> int:
         with locked(folder) if world.is_first else nullcontext(), stop_request() as stop:
             if resume:
                 run.resume(trainer)
+            elif world.is_first:
+                write_record(run, trainer)
+                write_start(run)
             return train(trainer, run, stop)
     finally:
         world.leave()
 
 
 def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
-    board = Board(run, trainer.world)
     try:
-        fit(trainer, run, stop, board)
+        fit(trainer, run, stop)
     except Stopped:
         if trainer.world.is_first:
             where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
             print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
         return stop.exit_code
-    finally:
-        board.close()
     if trainer.world.is_first:
         print(f"\nThe best epoch is {run.best}. Next, with --data if the images are not in data/:")
         print(f"  python -m training.evaluate {run.folder}")

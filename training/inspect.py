@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torchinfo import summary
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import run_command
 from cifar_models.registry import DEFAULT, create_model, find_model
@@ -28,7 +28,7 @@ def main() -> None:
     architecture = find_model(options.model)
     data = load_images(options.data, "train")
     print(distribution(data))
-    with replacing(options.samples) as partial:
+    with saving(options.samples) as partial:
         sample_grid(data).save(partial, "PNG")
     print(f"\n{_ROWS * _COLUMNS} of them: {options.samples}\n")
     network = create_model(options.model, num_classes=len(data.classes))

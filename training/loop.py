@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,10 +11,12 @@ from cifar_models.errors import InputError
 from training.run import EpochMetrics, Run
 from training.schedule import should_stop
 from training.stop import StopRequest
-from training.tensorboard import Board
+from training.tensorboard import write_epoch
 from training.trainer import Trainer
 
-_LOOK_EVERY = 50  # steps between two looks at the loss, or at what other processes were asked: the device waits
+# A look makes the device wait.
+_LOOK_SECONDS = 0.5  # between two looks at the loss
+_ASK_EVERY = 50  # steps between two looks at what other processes were asked
 
 
 class Stopped(Exception):
@@ -26,15 +27,14 @@ class Diverged(InputError):
     """The loss is no number any more."""
 
 
-def fit(trainer: Trainer, run: Run, stop: StopRequest, board: Board) -> None:
+def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
     """Train what is left of the recipe, saving after each epoch. Raises Stopped, or InputError with a way out."""
     while trainer.epoch < run.recipe.epochs and not should_stop(run.validation_losses, run.recipe.early_stop):
-        with explaining(trainer, run):
+        with trainer.enough_memory():
             metrics, losses, correct = fit_epoch(trainer, run, stop)
-            if trainer.world.is_first:
-                run.save_epoch(trainer, metrics)
-                board.write_epoch(metrics, losses, correct, trainer)
         if trainer.world.is_first:
+            write_epoch(run, metrics, losses, correct, trainer)
+            run.save_epoch(trainer, metrics)
             print(metrics, flush=True)
         trainer.validation_losses.append(metrics.validation_loss)
         # Asked after the last epoch too: no process leaves while the first one still writes.
@@ -73,7 +73,7 @@ def asked_to_stop(trainer: Trainer, stop: StopRequest) -> bool:
     """Whether to stop at this step. Several processes must do so at the same one, so they ask each other."""
     if trainer.world.size == 1:
         return bool(stop)
-    return trainer.step % _LOOK_EVERY == 0 and trainer.world.any(bool(stop))
+    return trainer.step % _ASK_EVERY == 0 and trainer.world.any(bool(stop))
 
 
 def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
@@ -87,14 +87,22 @@ def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
         leave=False,
         disable=None if trainer.world.is_first else True,
     )
+    looked, seen = time.monotonic(), trainer.step
     with bar:
         for loss in trainer.train_epoch():
-            if trainer.step % _LOOK_EVERY == 0:
-                unseen = torch.stack(trainer.losses[-_LOOK_EVERY:])
-                check_finite(trainer, trainer.epoch, unseen, first_step=trainer.step - len(unseen))
-                bar.set_postfix(loss=f"{loss.item():.3f}")
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                losses, correct = torch.stack(trainer.losses[seen:]), torch.stack(trainer.correct[seen:])
+                check_finite(trainer, trainer.epoch, losses, first_step=seen)
+                bar.set_postfix_str(current(trainer, losses, correct), refresh=False)
+                looked, seen = time.monotonic(), trainer.step
             bar.update(images)
             yield loss
+
+
+def current(trainer: Trainer, losses: Tensor, correct: Tensor) -> str:
+    """What the bar says of the steps since the last look."""
+    rate = trainer.recipe.lr * trainer.lr_factor(trainer.epoch, trainer.step - 1)
+    return f"loss {losses.mean().item():.3f}, accuracy {correct.mean().item():.1%}, lr {rate:.1e}"
 
 
 def check_finite(trainer: Trainer, epoch: int, losses: Tensor, *, first_step: int = 0) -> None:
@@ -109,25 +117,3 @@ def check_finite(trainer: Trainer, epoch: int, losses: Tensor, *, first_step: in
         + " and ".join(f"{option} {rate * factor:.2e} (peak {rate:g})" for option, rate in rates)
         + ". What was saved before is intact; try a lower learning rate."
     )
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """CUDA and Python have errors of their own for it; torch's allocator on the CPU raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-@contextmanager
-def explaining(trainer: Trainer, run: Run) -> Iterator[None]:
-    """Turn what a machine lacks into a line that says what to do."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        batch_size = trainer.recipe.batch_size
-        raise InputError(
-            f"{trainer.device} has no memory for batches of {batch_size}; "
-            f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{run.folder} cannot be written ({error.strerror}); what was saved is intact.") from error

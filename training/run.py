@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
@@ -87,13 +87,8 @@ class Run:
         checkpoint.save(self.last)  # last of all: a run that is killed before repeats the epoch and writes the same
 
     def write_metrics(self) -> None:
-        path = self.folder / "metrics.jsonl"
-        try:
-            with replacing(path) as partial:
-                partial.write_text("".join(json.dumps(asdict(past)) + "\n" for past in self.history))
-        except OSError as error:
-            reason = error.strerror
-            raise InputError(f"{path} cannot be written ({reason}); what was there before is intact.") from error
+        with saving(self.folder / "metrics.jsonl") as partial:
+            partial.write_text("".join(json.dumps(asdict(past)) + "\n" for past in self.history))
 
     def save_step(self, trainer: Trainer) -> None:
         """Record where a run stopped inside an epoch."""
@@ -142,11 +137,8 @@ def read_metrics(folder: Path) -> list[EpochMetrics]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises InputError when that fails or another process trains in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror}); name another folder with --out.") from error
+    make_folder(folder)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -154,6 +146,14 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder} is in use by another training process; name another folder with --out.") from error
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Raises InputError when that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}); name another folder with --out.") from error
 
 
 def source_revision() -> str:

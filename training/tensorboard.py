@@ -1,89 +1,88 @@
-"""What TensorBoard shows of a run, under the tags of the tutorials where a recipe asks for them."""
+"""What TensorBoard shows of a run, under the tags of the tutorials where a recipe asks for them.
+
+Each epoch's events are a file of their own, written before the epoch is saved: a run that is killed in between repeats
+the epoch and replaces the file, so that TensorBoard shows every epoch once.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import summary
 
-from cifar_models.dataset import ImageSet
+from cifar_models.atomic import saving
 from training.run import EpochMetrics, Run
+from training.tags import TAGS, charts
 from training.trainer import Trainer
-from training.world import World
 
 _SAMPLES = 32
-# Tag by tag as the tutorials name them; what a tutorial does not show is shown under the plain tag.
-_PLAIN = {
-    "step_loss": "step/loss",
-    "step_accuracy": "step/accuracy",
-    "train_loss": "epoch/train_loss",
-    "train_accuracy": "epoch/train_accuracy",
-    "validation_loss": "epoch/validation_loss",
-    "validation_accuracy": "epoch/validation_accuracy",
-    "lr": "epoch/lr",
-}
-_TAGS: dict[str, dict[str, str]] = {
-    "plain": _PLAIN,
-    "seed000": {
-        **_PLAIN,
-        "step_loss": "Train_Log/Loss",
-        "step_accuracy": "Train_Log/Accuracy",
-        "train_loss": "Episode_Log/Train_Loss",
-        "train_accuracy": "Episode_Log/Train_Acc",
-        "validation_loss": "Episode_Log/Valid_Loss",
-        "validation_accuracy": "Episode_Log/Valid_Acc",
-        "lr": "lr",
-    },
-    "seed003": {
-        **_PLAIN,
-        "step_loss": "running_loss",
-        "step_accuracy": "train batch acc",
-        "validation_accuracy": "validation acc",  # the tutorial's "test acc" was of the images it chose by
-    },
-    "seed004": {
-        **_PLAIN,
-        "train_loss": "Train Loss",
-        "validation_loss": "Valid Loss",
-        "validation_accuracy": "Valid Accuracy",
-    },
-}
+_BINS = 64  # of a histogram
+_TEST_STEP = 500  # images between two points of the running accuracy, as the tutorial's batches
 
 
-class Board:
-    """Writes the events of a run, from its first epoch on; of the first process only."""
+class EventFile:
+    """Events in the format that TensorBoard reads, one after the other."""
 
-    def __init__(self, run: Run, world: World) -> None:
-        self._run = run
-        self._is_first = world.is_first
-        self._tags = _TAGS[run.recipe.tensorboard]
-        self._open: SummaryWriter | None = None
+    def __init__(self, file: BinaryIO) -> None:
+        self._records = RecordWriter(file)
+        self._write(file_version="brain.Event:2")
 
-    @property
-    def _writer(self) -> SummaryWriter:
-        if self._open is None:
-            self._open = SummaryWriter(str(self._run.folder / "tensorboard"))
-            write_samples(self._open, self._run.data)
-        return self._open
+    def add(self, content: Any, step: int) -> None:
+        self._write(summary=content, step=step)
 
-    def write_epoch(self, metrics: EpochMetrics, losses: Tensor, accuracies: Tensor, trainer: Trainer) -> None:
-        """Every step of an epoch at the number of images shown by then, the epoch's metrics, and all weights."""
-        if not self._is_first:
-            return
+    def _write(self, **fields: Any) -> None:
+        self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
+@contextmanager
+def events(folder: Path, part: str) -> Iterator[EventFile]:
+    """A part of a run's events, whole or not at all, in place of what was there of it. Raises InputError."""
+    path = folder / "tensorboard" / f"events.out.tfevents.{part}"
+    with saving(path) as partial, partial.open("wb") as file:
+        yield EventFile(file)
+
+
+def write_start(run: Run) -> None:
+    """The settings, and a grid of training images with their labels in the same order."""
+    chosen = np.random.default_rng(0).permutation(len(run.data))[:_SAMPLES]
+    settings = "\n".join(f"- {name}: {value}" for name, value in asdict(run.recipe).items())
+    labels = ", ".join(run.data.classes[label] for label in run.data.labels[chosen])
+    with events(run.folder, f"{0:05}") as file:
+        file.add(summary.text("settings", settings), 0)
+        file.add(summary.image("samples", run.data.images[chosen], dataformats="NHWC"), 0)
+        file.add(summary.text("samples", labels), 0)
+        if layout := charts(run.recipe.tensorboard):
+            file.add(summary.custom_scalars({"tutorial": layout}), 0)
+
+
+def write_epoch(run: Run, metrics: EpochMetrics, losses: Tensor, accuracies: Tensor, trainer: Trainer) -> None:
+    """Every step of an epoch at the number of images shown by then, the epoch's metrics, and all weights."""
+    tags = TAGS[run.recipe.tensorboard]
+    with events(run.folder, f"{metrics.epoch:05}") as file:
         for step, (loss, accuracy) in enumerate(zip(losses.tolist(), accuracies.tolist(), strict=True)):
             shown = ((metrics.epoch - 1) * len(losses) + step + 1) * trainer.batch_size * trainer.world.size
-            self._writer.add_scalar(self._tags["step_loss"], loss, shown)
-            self._writer.add_scalar(self._tags["step_accuracy"], accuracy, shown)
+            for name, value in (("step_loss", loss), ("step_accuracy", accuracy)):
+                file.add(summary.scalar(tags[name][0], value), shown)
+        validated = metrics.epoch * len(run.validation)
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr"):
-            self._writer.add_scalar(self._tags[name], getattr(metrics, name), metrics.epoch)
+            for tag in tags[name]:
+                step = validated if tag.startswith("Validation_Log/") else metrics.epoch
+                file.add(summary.scalar(tag, getattr(metrics, name)), step)
         for name, parameter in trainer.model.network.named_parameters():
-            self._writer.add_histogram(f"weights/{name}", parameter.detach().float().cpu(), metrics.epoch)
-        self._writer.flush()
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
+            values = parameter.detach().float().cpu().numpy()
+            file.add(summary.histogram(f"weights/{name}", values, bins=_BINS), metrics.epoch)
 
 
-def write_samples(writer: SummaryWriter, data: ImageSet) -> None:
-    """A grid of training images, and their labels in the same order."""
-    chosen = np.random.default_rng(0).permutation(len(data))[:_SAMPLES]
-    writer.add_images("samples", data.images[chosen], 0, dataformats="NHWC")
-    writer.add_text("samples", ", ".join(data.classes[label] for label in data.labels[chosen]), 0)
+def write_test(folder: Path, tutorial: str, right: Any) -> None:
+    """The running accuracy over the test images, where the tutorial shows it; `right`: bool [n]."""
+    for tag in TAGS[tutorial].get("test_accuracy", ()):
+        with events(folder, "test") as file:
+            for seen in range(_TEST_STEP, len(right) + _TEST_STEP, _TEST_STEP):
+                file.add(summary.scalar(tag, float(right[:seen].mean())), min(seen, len(right)))

@@ -1,16 +1,19 @@
 """The training loop: one epoch, one validation, and the state that a resumed run needs."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
-from training.augment import cut_out, draw_views, pack, take, views_per_epoch
+from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
 from training.distillation import Teacher
+from training.memory import enough_memory
 from training.model import average_of, build_model, compute_dtype, wrap
 from training.optimizer import build_optimizers, set_learning_rate
 from training.recipe import Recipe
@@ -32,25 +35,33 @@ class Trainer:
         world: World,
         teacher: Teacher | None = None,
     ) -> None:
-        torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
         self.world = world
         self.teacher = teacher
         self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
         self.dtype = compute_dtype(recipe, device)
-        images, self.labels = on_device(training, device)
-        self.images = pack(images)
-        self.validation_images, self.validation_labels = on_device(validation, device)
-        self.model = build_model(recipe, training, device)
-        self.network = wrap(self.model.network, recipe, world)
-        self.average = average_of(self.model.network, recipe)
-        self.optimizers = build_optimizers(self.model.network, recipe)
+        advice = "free some of it, or try another --device or a smaller --model"
+        with enough_memory(f"{device} has no memory for the images and {recipe.model}; {advice}."):
+            images, self.labels = on_device(training, device)
+            self.images = lay_out(images, recipe.crop)
+            self.validation_images, self.validation_labels = on_device(validation, device)
+            torch.manual_seed(recipe.seed)
+            self.model = build_model(recipe, training, device)
+            self.network = wrap(self.model.network, recipe, world)
+            self.average = average_of(self.model.network, recipe)
+            self.optimizers = build_optimizers(self.model.network, recipe)
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
         self.losses: list[Tensor] = []  # of the epoch's steps
         self.correct: list[Tensor] = []  # share of each step's images
+
+    def enough_memory(self) -> AbstractContextManager[None]:
+        """Around steps and validation: raises InputError when they do not fit, with the batch size to try."""
+        batch_size = self.recipe.batch_size
+        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate"
+        return enough_memory(f"{self.device} has no memory for batches of {batch_size}; {advice}.")
 
     def share_of_batch(self, batch_size: int) -> int:
         if batch_size % self.world.size:
@@ -75,21 +86,13 @@ class Trainer:
     def train_epoch(self) -> Iterator[Tensor]:
         """Train what is left of this epoch; yields each step's loss as a tensor that has not been waited for."""
         self.model.train()
-        views = draw_views(self.recipe, len(self.labels), self.images.shape[1], self.epoch, self.device)
+        views = draw_views(self.recipe, len(self.labels), self.images.shape[2], self.epoch, self.device)
         while self.step < self.steps_per_epoch:
             start = (self.step * self.world.size + self.world.rank) * self.batch_size
             batch = views.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
-            labels = self.labels[batch.index]
-            pixels = take(self.images, batch)
-            with self.autocast():
-                x = self.model.preprocess(pixels)
-                logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-            if self.teacher is not None:
-                with self.autocast():
-                    targets = self.teacher.targets(pixels, batch)
-                loss = self.teacher.loss(logits.float(), targets, loss)
+            torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
+            loss, correct = self.loss(batch)
             torch.autograd.backward(loss)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -97,9 +100,21 @@ class Trainer:
             if self.average is not None:
                 self.average.update_parameters(self.model.network)
             self.losses.append(loss.detach())
-            self.correct.append((logits.detach().argmax(1) == labels).float().mean())
+            self.correct.append(correct)
             self.step += 1
             yield self.losses[-1]
+
+    def loss(self, batch: Views) -> tuple[Tensor, Tensor]:
+        """The loss to learn from, and the share of right labels."""
+        labels, pixels = self.labels[batch.index], take(self.images, batch)
+        with self.autocast():
+            x = self.model.preprocess(pixels)
+            logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x).float()
+            targets = None if self.teacher is None else self.teacher.targets(pixels, batch)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if self.teacher is not None and targets is not None:
+            loss = self.teacher.loss(logits, targets, loss)
+        return loss, (logits.detach().argmax(1) == labels).float().mean()
 
     def agree(self) -> None:
         """Put the means over all processes in the place of this one's losses and shares."""
@@ -134,7 +149,7 @@ class Trainer:
         return {f"network.{name}": value.detach().cpu().clone() for name, value in kept.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """All that goes on changing, for `restore`."""
+        """All that goes on changing, for `restore`. What is drawn is drawn from the seed, the epoch and the step."""
         return {
             "network": self.model.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -143,8 +158,6 @@ class Trainer:
             "step": self.step,
             "losses": [loss.item() for loss in self.losses],
             "correct": [share.item() for share in self.correct],
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def restore(self, state: dict[str, Any], validation_losses: Sequence[float]) -> None:
@@ -158,9 +171,11 @@ class Trainer:
         self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
         self.correct = [torch.tensor(share, device=self.device) for share in state["correct"]]
         self.validation_losses = list(validation_losses)
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """The seed of a step's dropout: of its own in every process, and the same again in a resumed run."""
+    return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0])
 
 
 def on_device(data: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:

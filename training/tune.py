@@ -10,11 +10,14 @@ from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError, run_command
 from training.recipe import Recipe
 from training.recipes import RECIPES
+from training.run import make_folder
+from training.search import Space, parse_space, usual_space
 from training.trainer import Trainer
 from training.world import World, local_device
 
 try:
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 except ModuleNotFoundError:
     sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
     sys.exit(2)
@@ -24,31 +27,37 @@ def main() -> None:
     options = parse_options()
     data = load_images(options.data, "train")
     recipe = replace(RECIPES[options.recipe], epochs=options.epochs)
-    options.out.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=f"{options.recipe}, {options.epochs} epochs, data {data.fingerprint()[:12]}",
-        storage=f"sqlite:///{options.out / 'study.db'}",
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-        load_if_exists=True,
-    )
+    space = parse_space(options.search, recipe) or usual_space(recipe)
+    ranges = ", ".join(f"{name} {found.low:g} to {found.high:g}" for name, found in sorted(space.items()))
+    name = f"{options.recipe}, {options.epochs} epochs, data {data.fingerprint()[:12]}, {ranges}"
+    study = open_study(name, options.out)
     # A seed of its own for each call: with the first call's, a study that goes on would draw the same numbers again.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials), multivariate=True)
     finished = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(lambda trial: train(suggest(recipe, trial), data, trial), n_trials=max(0, options.trials - finished))
+    study.optimize(
+        lambda trial: train(draw(recipe, space, trial), data, trial), n_trials=max(0, options.trials - finished)
+    )
     print(report(study, options.recipe))
 
 
-def suggest(recipe: Recipe, trial: Any) -> Recipe:
-    """The recipe with other numbers: rates within a factor of 8, the rest within what the literature uses."""
-    numbers: dict[str, Any] = {
-        "lr": trial.suggest_float("lr", recipe.lr / 8, recipe.lr * 8, log=True),
-        "label_smoothing": trial.suggest_float("label_smoothing", 0.0, 0.2, step=0.05),
-        "crop": trial.suggest_int("crop", 0, 4),
-        "cutout": trial.suggest_int("cutout", 0, 16, step=4),
-    }
-    if recipe.optimizer == "muon":
-        numbers["filter_lr"] = trial.suggest_float("filter_lr", recipe.filter_lr / 8, recipe.filter_lr * 8, log=True)
+def open_study(name: str, folder: Path) -> Any:
+    """The study of that name, with the trials of earlier calls. Raises InputError when the folder cannot keep one."""
+    make_folder(folder)
+    path = folder / "study.db"
+    try:
+        return optuna.create_study(
+            study_name=name,
+            storage=f"sqlite:///{path}",
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise InputError(f"{path} cannot be used as a study; name another folder with --out.") from error
+
+
+def draw(recipe: Recipe, space: Space, trial: Any) -> Recipe:
+    numbers: dict[str, Any] = {name: found.draw(trial, name) for name, found in space.items()}
     return replace(recipe, **numbers)
 
 
@@ -57,17 +66,18 @@ def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     training, validation = split_validation(data.labels, recipe.validation, recipe.seed)
     trainer = Trainer(recipe, data.subset(training), data.subset(validation), local_device(), World())
     accuracy = 0.0
-    for epoch in range(recipe.epochs):
-        for _ in trainer.train_epoch():
-            pass
-        losses, _ = trainer.end_epoch()
-        if not losses.isfinite().all():
-            raise optuna.TrialPruned
-        loss, accuracy = trainer.validate()
-        trainer.validation_losses.append(loss)
-        trial.report(accuracy, epoch)
-        if trial.should_prune():
-            raise optuna.TrialPruned
+    with trainer.enough_memory():
+        for epoch in range(recipe.epochs):
+            for _ in trainer.train_epoch():
+                pass
+            losses, _ = trainer.end_epoch()
+            if not losses.isfinite().all():
+                raise optuna.TrialPruned
+            loss, accuracy = trainer.validate()
+            trainer.validation_losses.append(loss)
+            trial.report(accuracy, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
     return accuracy
 
 
@@ -93,6 +103,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--trials", type=int, default=20, help="in all, those of an earlier call included (default: 20)"
     )
+    parser.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="NAME=LOW:HIGH",
+        help="a number of the recipe and where to search it, in place of the usual ones; may be given several times",
+    )
     parser.add_argument("--epochs", type=int, default=4, help="of each trial (default: 4)")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder of the study (default: runs/tune)")
@@ -100,4 +117,4 @@ def parse_options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, interrupted="stopped; the same command goes on with the trials that are finished")
