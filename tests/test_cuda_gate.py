@@ -89,7 +89,7 @@ def test_a_file_that_differs_there_is_refused(arithmetic: str, evidence: Evidenc
 
         return Runner(compute, "test")
 
-    with pytest.raises(ParityError, match="logits differ by 0.1"):
+    with pytest.raises(ParityError, match=r"logits differ by 0\.1"):
         check_cuda("torchscript-fp32", open_, evidence)
 
 
