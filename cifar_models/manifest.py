@@ -123,6 +123,7 @@ class Manifest(Record):
     """Everything that a bundle says of itself."""
 
     schema_version: Literal[2] = 2
+    checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
     architecture: str
     parameters: int

@@ -12,7 +12,7 @@ import onnxscript
 import safetensors
 import torch
 
-from cifar_models.bundle import MANIFEST, open_bundle, sha256
+from cifar_models.bundle import open_bundle, sha256, write_manifest
 from cifar_models.classifier import Classifier
 from cifar_models.manifest import Artifact, File, Input, Manifest, Origin
 from export.archive import rewrite_archive
@@ -72,9 +72,8 @@ def export_bundle(
         )
         write_card(manifest, partial / _CARD)
         manifest = manifest.model_copy(update={"card": describe_file(partial / _CARD)})
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-        open_bundle(partial)
-    return manifest
+        write_manifest(manifest, partial)
+        return open_bundle(partial).manifest
 
 
 def write_files(model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from conftest import MODELS, command, write_tiny_data
 from damaged import Manifest, contradict_golden, copy_bundle, describe, edit_manifest, flip_bit
 from PIL import Image
 
+from cifar_models.bundle import BundleError, read_manifest
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.manifest import Manifest as Manifested
@@ -73,6 +74,17 @@ def test_one_flipped_bit_is_found_in_a_bundle_of_all_formats(
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
     flip_bit(bundle / file)
     assert f"{bundle / file} has sha256" in verify(bundle)
+
+
+def test_one_flipped_bit_is_found_anywhere_in_a_manifest(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    path = bundle / "manifest.json"
+    right = path.read_bytes()
+    for place in {*range(0, len(right), 97), right.index(b'"created": "') + 12}:
+        path.write_bytes(right[:place] + bytes([right[place] ^ 1]) + right[place + 1 :])
+        with pytest.raises(BundleError, match=r"manifest\.json"):
+            read_manifest(bundle)
+    assert str(path) in verify(bundle)
 
 
 @pytest.mark.parametrize(
