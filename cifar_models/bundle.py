@@ -14,6 +14,7 @@ from cifar_models.manifest import Artifact, File, Manifest
 from cifar_models.picture import Pixels
 
 MANIFEST = "manifest.json"
+_BLANK = "0" * 64  # where the checksum will stand
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -61,10 +62,17 @@ def open_bundle(folder: Path) -> Bundle:
     return bundle
 
 
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write manifest.json with a checksum of itself: all files have one there, and it would be the only one without."""
+    text = manifest.model_copy(update={"checksum": _BLANK}).model_dump_json(indent=2) + "\n"
+    (folder / MANIFEST).write_text(text.replace(_BLANK, hashlib.sha256(text.encode()).hexdigest()))
+
+
 def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        manifest = Manifest.model_validate_json(content)
     except OSError as error:
         raise BundleError(
             f"{folder} holds no readable {MANIFEST} ({error.strerror}); `python -m export` makes one."
@@ -73,6 +81,11 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BundleError(f"{path} is not a valid manifest: {where}: {first['msg']}.") from error
+    if manifest.checksum is not None:
+        written = content.replace(manifest.checksum.encode(), _BLANK.encode())
+        if hashlib.sha256(written).hexdigest() != manifest.checksum:
+            raise BundleError(f"{path} was changed since it was written: its checksum is another; export it again.")
+    return manifest
 
 
 def check_file(path: Path, expected: File) -> None:

@@ -9,6 +9,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # bes
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["validation", "test"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Arithmetic = Literal["fp32", "tf32", "fp16"]  # of a CUDA device; a CPU computes in what the file says
 RGB = tuple[float, float, float]
 
 
@@ -58,11 +59,19 @@ class Parity(Record):
     """How an artifact agrees with its reference: the same weights in eager PyTorch, float32, on the CPU."""
 
     provider: str  # what computed, as it says itself
+    arithmetic: Arithmetic = "fp32"
     images: int  # with labels; the checks know more
     checks: list[Check]
 
     def find(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)
+
+
+class Unproved(Record):
+    """An arithmetic of the CUDA device in which an artifact could not be run, and why: nothing is claimed of it."""
+
+    arithmetic: Arithmetic
+    reason: str
 
 
 class Artifact(File):
@@ -72,6 +81,7 @@ class Artifact(File):
     precision: Literal["fp32", "int8"]
     parity: Parity
     cuda_parity: list[Parity] = []  # where the export had a CUDA device
+    cuda_unproved: list[Unproved] = []
     evaluations: list[Evaluation]
 
     @model_validator(mode="after")
@@ -113,6 +123,7 @@ class Manifest(Record):
     """Everything that a bundle says of itself."""
 
     schema_version: Literal[2] = 2
+    checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
     architecture: str
     parameters: int

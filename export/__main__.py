@@ -4,6 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
+import torch
+
 from cifar_models.errors import InputError, run_command
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
@@ -21,7 +23,8 @@ def main() -> None:
             print(line, flush=True)
         return
     check_options(options)
-    manifest = export_bundle(load_source(options.checkpoint, options.data), options.out, formats=options.formats)
+    source = load_source(options.checkpoint, options.data)
+    manifest = export_bundle(source, options.out, cuda=torch.cuda.is_available(), formats=options.formats)
     print(f"\n{as_text(parity_table(manifest))}\n\n{as_text(accuracy_table(manifest))}\n")
     print(f"{options.out}: {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB. Next:")
     print(f"  make serve, with CIFAR_MODEL={options.out.name} if it is not the default")
@@ -60,7 +63,7 @@ def check_options(options: argparse.Namespace) -> None:
         )
     if options.out.exists() and not (options.out / "manifest.json").exists():
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
-    options.formats = list(dict.fromkeys(options.formats))
+    options.formats = [key for key in FORMATS if key in options.formats]
     if options.formats == ["safetensors-fp32"]:
         raise InputError("--formats safetensors-fp32 alone would be served by nothing; add onnx-fp32.")
     if "onnx-int8" in options.formats and "onnx-fp32" not in options.formats:

@@ -1,6 +1,6 @@
 """Every registered network, with fresh weights, through ONNX and TorchScript and their gate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +23,8 @@ from export.reference import round_to_half
 from export.torchscript_file import export_torchscript
 
 _WRITERS = {"onnx-fp32": export_onnx, "torchscript-fp32": export_torchscript}
-_IMAGES = 7
 _BATCHES = (0, 1, 2, 3, 7)  # a hundred layers on more would take minutes
+_IMAGES = max(_BATCHES)
 _SPREAD = 0.3  # of a logit, over images: standard deviation
 
 
@@ -36,16 +36,19 @@ def check_all_architectures() -> Iterator[str]:
         yield f"{name:24} agrees: logits within {logits}"
 
 
-def check_architecture(name: str) -> dict[str, Parity]:
+def check_architecture(
+    name: str, *, formats: Sequence[str] = tuple(_WRITERS), batches: Sequence[int] = _BATCHES
+) -> dict[str, Parity]:
     """How ONNX and TorchScript files of the network agree with it. Raises ParityError."""
     model = fresh_classifier(name)
-    evidence = Evidence(model, ImageSet(smooth_images(_IMAGES), np.zeros(_IMAGES, np.int64), LABELS), batches=_BATCHES)
+    count = max(batches)
+    evidence = Evidence(model, ImageSet(smooth_images(count), np.zeros(count, np.int64), LABELS), batches=batches)
     with TemporaryDirectory() as folder:
         found = {}
-        for key, write in _WRITERS.items():
+        for key in formats:
             path = Path(folder, FORMATS[key].file)
-            write(model, path, {})
-            found[key] = check_parity(key, partial(open_runner, key, path), evidence)
+            _WRITERS[key](model, path, {})
+            found[key] = check_parity(key, partial(open_runner, key, path), evidence).parity
     return found
 
 

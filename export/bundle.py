@@ -12,21 +12,22 @@ import onnxscript
 import safetensors
 import torch
 
-from cifar_models.bundle import MANIFEST, open_bundle, sha256
+from cifar_models.bundle import open_bundle, sha256, write_manifest
 from cifar_models.classifier import Classifier
-from cifar_models.dataset import ImageSet
-from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Parity, Split
-from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.manifest import Artifact, File, Input, Manifest, Origin
+from export.archive import rewrite_archive
 from export.card import write_card
+from export.cuda import check_cuda
 from export.description import describe
+from export.evaluation import evaluate
 from export.folder import replacing_folder
-from export.formats import FORMATS, open_runner
+from export.formats import FORMATS, measured_on_test, open_runner
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
 from export.parity import Evidence, ParityError, check_parity, check_rounding
 from export.reference import build_reference, weights_sha256
-from export.runner import Runner, Target
+from export.runner import Runner
 from export.safetensors_file import export_safetensors
 from export.source import Source
 from export.torch_export_file import export_torch_export
@@ -41,18 +42,19 @@ tell = partial(print, flush=True)
 
 
 def export_bundle(
-    source: Source, folder: Path, *, formats: Sequence[str] = tuple(FORMATS), report: Report = tell
+    source: Source, folder: Path, *, cuda: bool, formats: Sequence[str] = tuple(FORMATS), report: Report = tell
 ) -> Manifest:
     """Make the bundle `folder`; an older one there is replaced only when every gate has passed.
 
-    An int8 file that loses too much is left out, and `report` told why. Raises ParityError when another file disagrees
-    with the checkpoint.
+    With `cuda` the files are compared on this machine's CUDA device too. An int8 file that loses too much is left out,
+    and `report` told why. Raises ParityError when another file disagrees with the checkpoint.
     """
     model = build_reference(source.checkpoint, source.validation)
-    rounding = check_rounding(source.checkpoint.classifier(), model, source.validation)
+    evidence = Evidence(model, source.validation)
+    rounding = check_rounding(source.checkpoint.classifier(), evidence)
     with replacing_folder(folder) as partial:
         write_files(model, source, partial, folder.name, formats)
-        exported = check_files(model, source, partial, formats, report)
+        exported = check_files(evidence, source, partial, formats, cuda=cuda, report=report)
         manifest = Manifest(
             name=folder.name,
             architecture=source.checkpoint.architecture,
@@ -70,9 +72,8 @@ def export_bundle(
         )
         write_card(manifest, partial / _CARD)
         manifest = manifest.model_copy(update={"card": describe_file(partial / _CARD)})
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-        open_bundle(partial)
-    return manifest
+        write_manifest(manifest, partial)
+        return open_bundle(partial).manifest
 
 
 def write_files(model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str]) -> None:
@@ -96,21 +97,23 @@ def write_files(model: Classifier, source: Source, folder: Path, name: str, form
             export_int8(graph, source.calibration.images, paths["onnx-int8"], description)
     if "torchscript-fp32" in paths:
         export_torchscript(model, paths["torchscript-fp32"], description)
+        rewrite_archive(paths["torchscript-fp32"])
     if "torch-export-fp32" in paths:
         export_torch_export(model, paths["torch-export-fp32"], description)
+        rewrite_archive(paths["torch-export-fp32"])
     if "safetensors-fp32" in paths:
         export_safetensors(model, paths["safetensors-fp32"], description)
 
 
 def check_files(
-    model: Classifier, source: Source, folder: Path, formats: Sequence[str], report: Report
+    evidence: Evidence, source: Source, folder: Path, formats: Sequence[str], *, cuda: bool, report: Report
 ) -> list[tuple[Artifact, Runner]]:
-    evidence = Evidence(model, source.validation)
     exported = []
+    tested = measured_on_test(formats)
     for key in formats:
         path = folder / FORMATS[key].file
         try:
-            artifact, run = check_file(key, path, source, evidence)
+            artifact, run = check_file(key, path, source, evidence, cuda=cuda, tested=key in tested)
         except ParityError as error:
             if key != "onnx-int8":
                 raise
@@ -118,49 +121,36 @@ def check_files(
             report(f"No {path.name}: {error}")
         else:
             report(f"{path.name:22} {artifact.bytes / 1e6:5.1f} MB   agrees")
+            for missing in artifact.cuda_unproved:
+                report(f"{path.name} is not proved on CUDA in {missing.arithmetic}: {missing.reason}")
             exported.append((artifact, run))
     return exported
 
 
-def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tuple[Artifact, Runner]:
+def check_file(
+    key: str, path: Path, source: Source, evidence: Evidence, *, cuda: bool, tested: bool
+) -> tuple[Artifact, Runner]:
     """Compare and measure one file. Raises ParityError."""
     format_, _, precision = key.rpartition("-")
-    parity = check_parity(key, partial(open_runner, key, path), evidence)
-    run = open_runner(key, path)
+    opener = partial(open_runner, key, path)
+    agreement = check_parity(key, opener, evidence)
+    proved, unproved = check_cuda(key, opener, evidence) if cuda else ([], [])
+    data = source.checkpoint.data_name
+    evaluations = [evaluate(agreement.outputs, source.validation, data, "validation")]
+    if tested:
+        evaluations.append(evaluate(agreement.run.in_batches(source.test.images), source.test, data, "test"))
     artifact = Artifact.model_validate(
         {
             **describe_file(path).model_dump(),
             "format": format_,
             "precision": precision,
-            "parity": parity,
-            "cuda_parity": check_cuda(key, path, evidence) if torch.cuda.is_available() else [],
-            "evaluations": [
-                evaluate(run, source.validation, source.checkpoint.data_name, "validation"),
-                evaluate(run, source.test, source.checkpoint.data_name, "test"),
-            ],
+            "parity": agreement.parity,
+            "cuda_parity": proved,
+            "cuda_unproved": unproved,
+            "evaluations": evaluations,
         }
     )
-    return artifact, run
-
-
-def check_cuda(key: str, path: Path, evidence: Evidence) -> list[Parity]:
-    """The same gate on this machine's CUDA device, in every arithmetic that the format is meant for."""
-    targets = [Target(device="cuda", arithmetic=arithmetic) for arithmetic in FORMATS[key].arithmetics]
-    return [check_parity(key, partial(open_runner, key, path), evidence, target) for target in targets]
-
-
-def evaluate(run: Runner, images: ImageSet, data: str, split: Split) -> Evaluation:
-    """What a file gets right of labelled images, one view each."""
-    _, probabilities = run.in_batches(images.images)
-    return Evaluation(
-        data=data,
-        data_fingerprint=images.fingerprint(),
-        split=split,
-        images=len(images),
-        accuracy=accuracy(probabilities, images.labels),
-        ece=expected_calibration_error(probabilities, images.labels),
-        nll=negative_log_likelihood(probabilities, images.labels),
-    )
+    return artifact, agreement.run
 
 
 def write_golden(exported: list[tuple[Artifact, Runner]], path: Path) -> File:

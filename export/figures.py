@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from cifar_models.manifest import Artifact, Check, Evaluation, Manifest, Parity
+from cifar_models.manifest import Artifact, Check, Evaluation, Manifest, Parity, Unproved
 from cifar_models.metrics import wilson_interval
+from export.comparison import Comparison
 
 Rows = list[list[str]]
 
@@ -19,30 +20,31 @@ def accuracy_table(manifest: Manifest) -> Rows:
             "NLL": lambda found: f"{found.nll:.4f}",
         }
         for name, show in shown.items():
-            rows.append([f"{split} {name}", *(show(find(artifact, split)) for artifact in manifest.artifacts)])
+            found = [{one.split: one for one in artifact.evaluations}.get(split) for artifact in manifest.artifacts]
+            rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
     return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
 
 
 def parity_table(manifest: Manifest) -> Rows:
     """What each file differs by from eager PyTorch, float32, on the CPU, check by check."""
-    columns = {artifact.key: artifact.parity for artifact in manifest.artifacts}
+    columns: dict[str, Parity | Unproved] = {artifact.key: artifact.parity for artifact in manifest.artifacts}
     for artifact in manifest.artifacts:
-        columns |= {f"{artifact.key}, CUDA {index}": parity for index, parity in enumerate(artifact.cuda_parity, 1)}
-    names = dict.fromkeys(check.name for parity in columns.values() for check in parity.checks)
+        on_cuda: list[Parity | Unproved] = [*artifact.cuda_parity, *artifact.cuda_unproved]
+        columns |= {f"{artifact.key}, CUDA {found.arithmetic}": found for found in on_cuda}
     return [
         ["largest difference", *columns],
-        *([name, *(cell(parity, name) for parity in columns.values())] for name in names),
-        ["computed by", *(parity.provider for parity in columns.values())],
+        *([name, *(cell(found, name) for found in columns.values())] for name in Comparison),
+        ["computed by", *(found.provider if isinstance(found, Parity) else "not proved" for found in columns.values())],
     ]
 
 
-def cell(parity: Parity, name: str) -> str:
-    found = next((check for check in parity.checks if check.name == name), None)
-    return "" if found is None else show(found)
+def cell(found: Parity | Unproved, name: str) -> str:
+    checks = found.checks if isinstance(found, Parity) else []
+    return next((show(check) for check in checks if check.name == name), "")
 
 
 def show(check: Check) -> str:
-    if check.name in ("labels", "accuracies"):
+    if check.name in (Comparison.LABELS, Comparison.ACCURACIES):
         return f"{check.difference:.2%}"
     return f"{check.difference:.1e}" if check.difference else "0"
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; when the block succeeds it takes its place, otherwise it is removed.
 
-    Whoever looks, or is killed, finds one of the two whole.
+    Whoever looks, or is killed, finds one of the two whole. What killed ones left beside `folder` is removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     # A killed process may have had our number: in a container, all have the same.
     shutil.rmtree(partial, ignore_errors=True)
@@ -30,6 +32,25 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the partial folders of `folder` whose process is gone."""
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.partial")
+    for path in folder.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and not is_running(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's, or no number of ours
+        return True
+    return True
 
 
 def exchange(one: Path, other: Path) -> None:

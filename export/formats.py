@@ -1,11 +1,12 @@
 """The files of a bundle: how each is called, opened, and asked what it says of itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_models.manifest import Arithmetic
 from export.onnx_file import open_onnx, read_onnx_metadata
-from export.runner import CPU, Arithmetic, Runner, Target
+from export.runner import CPU, Runner, Target
 from export.safetensors_file import open_safetensors, read_safetensors_metadata
 from export.torch_export_file import open_torch_export, read_torch_export_metadata
 from export.torchscript_file import open_torchscript, read_torchscript_metadata
@@ -34,3 +35,16 @@ FORMATS: dict[str, Format] = {
 
 def open_runner(key: str, path: Path, target: Target = CPU) -> Runner:
     return FORMATS[key].open(path, target)
+
+
+def measured_on_test(keys: Iterable[str]) -> list[str]:
+    """Those of the formats of a bundle whose figures on the test images are measured.
+
+    One for each library and precision: what the others get right follows from that and from their agreement, label for
+    label, on the validation images.
+    """
+    first: dict[tuple[str, str], str] = {}
+    for key in keys:
+        format_, _, precision = key.rpartition("-")
+        first.setdefault(("onnx" if format_ == "onnx" else "torch", precision), key)
+    return list(first.values())

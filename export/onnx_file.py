@@ -45,6 +45,8 @@ def open_onnx(path: Path, target: Target) -> Runner:
     """Raises RuntimeError when ONNX Runtime would compute elsewhere than on the target's device."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = target.threads or 0
+    # Threads that wait shall sleep, as torch's do here: beside another program, spinning takes its time and ours.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider: str | tuple[str, dict[str, int]] = "CPUExecutionProvider"
     if target.device == "cuda":
         onnxruntime.preload_dlls()

@@ -10,12 +10,15 @@ from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.manifest import Check, Parity
+from cifar_models.metrics import accuracy
+from export.comparison import Comparison
 from export.golden import extreme_images
 from export.reference import run_reference
 from export.runner import CPU, Outputs, Runner, Target
 from export.stability import BATCHES, check_stability
 
 _THREADS = (1, 2)
+_EXTREME = (Comparison.EXTREME_LOGITS, Comparison.EXTREME_PROBABILITIES)
 _ROUNDED = "The model with weights rounded to float16"
 
 Opener = Callable[[Target], Runner]
@@ -70,7 +73,16 @@ class Evidence:
         self.temperature = model.temperature.item()
 
 
-def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = CPU) -> Parity:
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A file that has passed: how far it was off, and what it said, which need not be asked again."""
+
+    parity: Parity
+    run: Runner
+    outputs: Outputs  # of the evidence's labelled images
+
+
+def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = CPU) -> Agreement:
     """Compare the file that `open_` opens with the reference. Raises ParityError when it is off by too much."""
     tolerance = TOLERANCES[key] if target.device == "cpu" else CUDA_TOLERANCES[target.arithmetic]
     # Large logits differ by more in their last digits.
@@ -79,28 +91,35 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
     try:
         run = open_(target)
         threaded = [open_(replace(target, threads=count)) for count in _THREADS] if target.device == "cpu" else []
-        found = run.in_batches(evidence.real.images)
+        found, extreme = run.in_batches(evidence.real.images), run(evidence.extremes)
+        judged = [(found, evidence.real_outputs)]
+        if tolerance.logit is not None:  # int8 rounds, and of a picture of nothing no label is right
+            judged.append((extreme, evidence.extreme_outputs))
         checks = [
-            *compare(found, evidence.real_outputs, tolerance, evidence.temperature, labels=evidence.real.labels),
-            # Images that nobody labelled: black, white, one colour, noise.
-            *compare_outputs(
-                "extreme ", run(evidence.extremes), evidence.extreme_outputs, tolerance, evidence.temperature
-            ),
+            *compare_outputs(found, evidence.real_outputs, tolerance, evidence.temperature),
+            compare_labels(judged, tolerance),
+            compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
+            *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.temperature, names=_EXTREME),
             *check_stability(run, threaded, evidence.real.images, found, rows, batches=evidence.batches),
         ]
     except Exception as error:  # each format raises its own
         raise ParityError(
             f"{key} cannot be run as it must on {target.device}; is its batch fixed? ({error})"
         ) from error
-    return require_all(key, Parity(provider=run.provider, images=len(evidence.real), checks=checks))
+    parity = Parity(provider=run.provider, arithmetic=target.arithmetic, images=len(evidence.real), checks=checks)
+    return Agreement(require_all(key, parity), run, found)
 
 
-def check_rounding(checkpoint: Classifier, model: Classifier, real: ImageSet) -> Parity:
+def check_rounding(checkpoint: Classifier, evidence: Evidence) -> Parity:
     """Compare the reference with the trained checkpoint, at the reference's temperature. Raises ParityError."""
-    checkpoint.temperature.copy_(model.temperature)
-    trained, rounded = run_reference(checkpoint, real.images), run_reference(model, real.images)
-    checks = compare(rounded, trained, ROUNDING, model.temperature.item(), labels=real.labels)
-    return require_all(_ROUNDED, Parity(provider="torch on the CPU", images=len(real), checks=checks))
+    checkpoint.temperature.fill_(evidence.temperature)
+    trained, rounded = run_reference(checkpoint, evidence.real.images), evidence.real_outputs
+    checks = [
+        *compare_outputs(rounded, trained, ROUNDING, evidence.temperature),
+        compare_labels([(rounded, trained)], ROUNDING),
+        compare_accuracies(rounded, trained, ROUNDING, evidence.real.labels),
+    ]
+    return require_all(_ROUNDED, Parity(provider="torch on the CPU", images=len(evidence.real), checks=checks))
 
 
 def require_all(key: str, parity: Parity) -> Parity:
@@ -115,44 +134,38 @@ def require_all(key: str, parity: Parity) -> Parity:
     return parity
 
 
-def compare(
+def compare_outputs(
     found: Outputs,
     reference: Outputs,
     tolerance: Tolerance,
     temperature: float,
     *,
-    labels: npt.NDArray[np.int64],
+    names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
 ) -> list[Check]:
-    """How far outputs for labelled images are apart."""
-    other = found[0].argmax(1) != reference[0].argmax(1)
-    if tolerance.logit is not None:
-        second, first = np.sort(reference[0], axis=1)[:, -2:].T
-        other &= ~(first - second <= tolerance.logit)
-    lost = share_right(reference, labels) - share_right(found, labels)
-    return [
-        *compare_outputs("", found, reference, tolerance, temperature),
-        Check(name="labels", difference=float(other.mean()), allowed=tolerance.labels),
-        Check(name="accuracies", difference=lost, allowed=tolerance.accuracy),
-    ]
-
-
-def compare_outputs(
-    prefix: str, found: Outputs, reference: Outputs, tolerance: Tolerance, temperature: float
-) -> list[Check]:
+    """How far outputs for the same images are apart."""
     logit, probability = tolerance.logit, tolerance.probability
     if logit is not None:
         logit += tolerance.relative * float(np.abs(reference[0]).max())
     if probability is not None:
         probability *= max(1.0, 1 / temperature)  # a low temperature multiplies what the logits differ by
     return [
-        Check(name=f"{prefix}logits", difference=distance(found[0], reference[0]), allowed=logit),
-        Check(name=f"{prefix}probabilities", difference=distance(found[1], reference[1]), allowed=probability),
+        Check(name=name, difference=float(np.abs(one - other).max()), allowed=allowed)
+        for name, one, other, allowed in zip(names, found, reference, (logit, probability), strict=True)
     ]
 
 
-def distance(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    return float(np.abs(one - other).max())
+def compare_labels(pairs: Sequence[tuple[Outputs, Outputs]], tolerance: Tolerance) -> Check:
+    """The share of all images that are given another label, of pairs (found, reference)."""
+    logits = np.concatenate([reference[0] for _, reference in pairs])
+    other = np.concatenate([found[0] for found, _ in pairs]).argmax(1) != logits.argmax(1)
+    if tolerance.logit is not None:
+        second, first = np.sort(logits, axis=1)[:, -2:].T
+        other &= ~(first - second <= tolerance.logit)
+    return Check(name=Comparison.LABELS, difference=float(other.mean()), allowed=tolerance.labels)
 
 
-def share_right(outputs: Outputs, labels: npt.NDArray[np.int64]) -> float:
-    return float((outputs[0].argmax(1) == labels).mean())
+def compare_accuracies(
+    found: Outputs, reference: Outputs, tolerance: Tolerance, labels: npt.NDArray[np.int64]
+) -> Check:
+    lost = accuracy(reference[0], labels) - accuracy(found[0], labels)
+    return Check(name=Comparison.ACCURACIES, difference=lost, allowed=tolerance.accuracy)

@@ -7,11 +7,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cifar_models.manifest import Arithmetic
 from cifar_models.picture import Pixels
 
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # logits and probabilities, [n, classes]
-
-Arithmetic = Literal["fp32", "tf32", "fp16"]
 
 _BATCH = 128
 

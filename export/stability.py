@@ -6,6 +6,7 @@ import numpy as np
 
 from cifar_models.manifest import Check
 from cifar_models.picture import Pixels
+from export.comparison import Comparison
 from export.golden import extreme_images
 from export.runner import Outputs, Runner
 
@@ -31,13 +32,13 @@ def check_stability(
     """
     few, rows = resized(images, expected, min(_FEW, max(batches)))
     found = {
-        "batch sizes": [difference(run, *resized(images, expected, size)) for size in batches],
-        "neighbours": [difference(run, with_neighbours(few), rows)],
-        "memory layouts": [difference(run, layout, rows) for layout in layouts(few)],
-        "runs": [difference(run, few, rows) for _ in range(2)],
+        Comparison.BATCH_SIZES: [difference(run, *resized(images, expected, size)) for size in batches],
+        Comparison.NEIGHBOURS: [difference(run, with_neighbours(few), rows)],
+        Comparison.LAYOUTS: [difference(run, layout, rows) for layout in layouts(few)],
+        Comparison.RUNS: [difference(run, few, rows) for _ in range(2)],
     }
     if threaded:
-        found["thread counts"] = [difference(runner, few, rows) for runner in threaded]
+        found[Comparison.THREADS] = [difference(runner, few, rows) for runner in threaded]
     return [Check(name=name, difference=float(np.max(values)), allowed=allowed) for name, values in found.items()]
 
 

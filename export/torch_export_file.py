@@ -7,7 +7,6 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from cifar_models.classifier import Classifier
-from export.archive import rewrite_archive
 from export.runner import Runner, Target
 from export.torch_runner import torch_runner
 
@@ -21,7 +20,6 @@ def export_torch_export(model: Classifier, path: Path, metadata: dict[str, str])
     program = torch.export.export(model, (_EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
     strip(program)
     torch.export.save(program, path, extra_files={_METADATA: json.dumps(metadata)})
-    rewrite_archive(path)
 
 
 def strip(program: ExportedProgram) -> None:

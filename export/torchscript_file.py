@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from cifar_models.classifier import Classifier
-from export.archive import rewrite_archive
 from export.runner import Runner, Target
 from export.torch_runner import torch_runner
 
@@ -22,7 +21,6 @@ def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) 
     with quiet_torchscript(), torch.inference_mode():
         module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
         torch.jit.save(module, path, _extra_files={_METADATA: json.dumps(metadata)})
-    rewrite_archive(path)
 
 
 def open_torchscript(path: Path, target: Target) -> Runner:

@@ -4,42 +4,38 @@ import argparse
 from pathlib import Path
 
 from cifar_models.bundle import Bundle, BundleError, open_bundle
-from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import run_command
-from cifar_models.manifest import Artifact
-from export.bundle import evaluate
+from cifar_models.manifest import Artifact, Parity
 from export.card import render_card
+from export.comparison import EVERY, ROUNDING, Comparison
 from export.description import check_description
 from export.formats import open_runner
+from export.remeasure import measure_again
 from export.runner import Runner
-
-ROUNDING_CHECKS = {"logits", "probabilities", "labels", "accuracies"}
-CHECKS = ROUNDING_CHECKS | {
-    *("extreme logits", "extreme probabilities"),
-    *("batch sizes", "neighbours", "memory layouts", "runs", "thread counts"),
-}
 
 # Looser than at the export: another processor sums in another order, and int8 rounds on top of that.
 _GOLDEN_ATOL = {"onnx-int8": 2e-2}
-_ACCURACY_ATOL = {"onnx-int8": 2e-3}
-_FLOAT_GOLDEN_ATOL, _FLOAT_ACCURACY_ATOL = 1e-4, 2e-4
+_FLOAT_GOLDEN_ATOL = 1e-4
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m export.verify",
-        description="Check a bundle: manifest, hashes and golden images; with --data also the test accuracy it states.",
+        description="Check a bundle: manifest, hashes and golden images; with --data also the accuracies it states.",
     )
     parser.add_argument("bundle", type=Path, help="such as models/cifarnet")
-    parser.add_argument("--data", type=Path, help="recompute the test accuracy on the images in this folder")
+    parser.add_argument("--data", type=Path, help="measure the stated accuracies again on the images in this folder")
     options = parser.parse_args()
     try:
         bundle = open_bundle(options.bundle)
-        test = load_images(options.data, "test") if options.data else None
+        runs = {}
         for artifact in bundle.manifest.artifacts:
-            print(verify_artifact(bundle, artifact, test), flush=True)
+            runs[artifact.key] = verify_artifact(bundle, artifact)
+            print(f"{artifact.file:22} hash and golden images right", flush=True)
         check_proofs(bundle)
         check_card(bundle)
+        for line in measure_again(bundle, runs, options.data) if options.data else ():
+            print(line, flush=True)
     except BundleError as error:
         print(f"wrong: {error}")
         return 1
@@ -50,12 +46,19 @@ def main() -> int:
 def check_proofs(bundle: Bundle) -> None:
     """Raises BundleError when the manifest does not say of every file that it passed every check."""
     manifest = bundle.manifest
-    parities = {artifact.file: artifact.parity for artifact in manifest.artifacts} | {"The rounding": manifest.rounding}
-    for name, parity in parities.items():
-        missing = (ROUNDING_CHECKS if parity is manifest.rounding else CHECKS) - {check.name for check in parity.checks}
-        failed = [check.name for check in parity.checks if not check.passed]
-        if missing or failed:
-            raise BundleError(f"{name} is not proved: {', '.join([*sorted(missing), *failed])} missing or failed.")
+    check_proof("The rounding", manifest.rounding, ROUNDING)
+    for artifact in manifest.artifacts:
+        check_proof(artifact.file, artifact.parity, EVERY)
+        for parity in artifact.cuda_parity:
+            # Threads are the CPU's.
+            check_proof(f"{artifact.file} on CUDA in {parity.arithmetic}", parity, EVERY - {Comparison.THREADS})
+
+
+def check_proof(name: str, parity: Parity, required: frozenset[Comparison]) -> None:
+    missing = required - {check.name for check in parity.checks}
+    failed = [check.name for check in parity.checks if not check.passed]
+    if missing or failed:
+        raise BundleError(f"{name} is not proved: {', '.join([*sorted(missing), *failed])} missing or failed.")
 
 
 def check_card(bundle: Bundle) -> None:
@@ -65,8 +68,8 @@ def check_card(bundle: Bundle) -> None:
         raise BundleError(f"The model card of {bundle.folder} is not that of its manifest; export it again.")
 
 
-def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -> str:
-    """One line that says what was checked. Raises BundleError."""
+def verify_artifact(bundle: Bundle, artifact: Artifact) -> Runner:
+    """The file, opened and checked. Raises BundleError."""
     try:
         check_description(bundle, artifact)
         run = open_runner(artifact.key, bundle.path(artifact))
@@ -76,27 +79,7 @@ def verify_artifact(bundle: Bundle, artifact: Artifact, test: ImageSet | None) -
         raise
     except Exception as error:  # each format raises its own
         raise BundleError(f"{bundle.path(artifact)} cannot be opened or run: {error}") from error
-    line = f"{artifact.file:22} hash and golden images right"
-    return line if test is None else f"{line}, {verify_accuracy(bundle, artifact, run, test)}"
-
-
-def verify_accuracy(bundle: Bundle, artifact: Artifact, run: Runner, test: ImageSet) -> str:
-    stated = next((evaluation for evaluation in artifact.evaluations if evaluation.split == "test"), None)
-    if stated is None:
-        raise BundleError(f"The manifest states no test accuracy of {artifact.file}.")
-    if test.classes != tuple(bundle.manifest.labels):
-        raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
-    found = evaluate(run, test, stated.data, "test")
-    if found.data_fingerprint != stated.data_fingerprint:
-        raise BundleError(
-            f"The manifest's accuracy of {artifact.file} was measured on {stated.images} other images ({stated.data})."
-        )
-    if not abs(found.accuracy - stated.accuracy) <= _ACCURACY_ATOL.get(artifact.key, _FLOAT_ACCURACY_ATOL):
-        raise BundleError(
-            f"{artifact.file} labels {found.accuracy:.2%} of {found.images} test images right; its manifest says "
-            f"{stated.accuracy:.2%} of {stated.images} ({stated.data})."
-        )
-    return f"test accuracy {found.accuracy:.2%} and ECE {found.ece:.2%} on {found.images} images ({stated.data})"
+    return run
 
 
 if __name__ == "__main__":

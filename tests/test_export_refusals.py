@@ -125,13 +125,13 @@ def test_a_refused_export_leaves_the_bundle_before_it(
 def test_an_interrupted_export_leaves_the_bundle_before_it(tiny_bundle: Path, source: Source, tmp_path: Path) -> None:
     def interrupt(_: str) -> None:  # at the first report every file has been written
         partial = [path for path in tmp_path.rglob("*") if path.suffix == ".partial"]
-        assert len(list(partial[0].iterdir())) == 5
+        assert len(list(partial[0].iterdir())) == 2
         raise KeyboardInterrupt
 
     folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
     before = contents(folder)
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(source, folder, report=interrupt)
+        export_bundle(source, folder, cuda=False, formats=["torchscript-fp32", "safetensors-fp32"], report=interrupt)
     assert contents(tmp_path) == {f"tiny/{name}": data for name, data in before.items()}
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
@@ -141,14 +141,19 @@ def test_a_killed_export_leaves_the_bundle_before_it(
 ) -> None:
     folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
     before = contents(folder)
-    line = ["export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data]
+    formats = ["--formats", "torchscript-fp32"]
+    line = ["export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats]
     with subprocess.Popen(
         [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        assert next(iter(process.stdout or ())).startswith("model.onnx ")  # the first of the new files is there
+        assert next(iter(process.stdout or ())).startswith("model.torchscript.pt ")  # the new file is there
         process.kill()
     assert contents(folder) == before
     assert list(find_bundles(tmp_path)) == ["tiny"]  # a server does not see what the killed one left
+    assert (tmp_path / f".tiny.{process.pid}.partial").exists()
+    with replacing_folder(folder) as partial:
+        (partial / "manifest.json").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]  # the next one cleans up
 
 
 def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:
@@ -159,19 +164,39 @@ def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["manifest.json"]
 
 
+def test_only_what_an_export_of_this_bundle_left_whose_process_is_gone_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    abandoned = f".tiny.{gone.pid}.partial"
+    others = {
+        f".tiny.{os.getppid()}.partial",  # of a process that still works
+        f".other.{gone.pid}.partial",
+        f".tiny.more.{gone.pid}.partial",
+        f"tiny.{gone.pid}.partial",
+        f".tiny.{gone.pid}.partial.aside",  # may be all there is of a bundle
+        ".tiny.notes.partial",
+    }
+    for name in (abandoned, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").touch()
+    with replacing_folder(tmp_path / "tiny") as partial:
+        (partial / "manifest.json").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", *others}
+    assert all((tmp_path / name / "model.onnx").exists() for name in others)
+
+
 def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demanding = replace(TOLERANCES["onnx-int8"], accuracy=-1.0)  # it would have to be better by all images
     monkeypatch.setitem(TOLERANCES, "onnx-int8", demanding)
     lines: list[str] = []
-    export_bundle(source, tmp_path / "tiny", report=lines.append)
+    formats = ["onnx-fp32", "onnx-int8", "safetensors-fp32"]
+    export_bundle(source, tmp_path / "tiny", cuda=False, formats=formats, report=lines.append)
     (line,) = (line for line in lines if line.startswith("No model.int8.onnx: "))
     assert "onnx-int8 does not agree with the checkpoint" in line
     assert [artifact.key for artifact in open_bundle(tmp_path / "tiny").manifest.artifacts] == [
         "onnx-fp32",
-        "torchscript-fp32",
-        "torch-export-fp32",
         "safetensors-fp32",
     ]
     assert not (tmp_path / "tiny" / "model.int8.onnx").exists()

@@ -12,7 +12,12 @@ from conftest import MODELS, command, write_tiny_data
 from damaged import Manifest, contradict_golden, copy_bundle, describe, edit_manifest, flip_bit
 from PIL import Image
 
+from cifar_models.bundle import BundleError, read_manifest
 from cifar_models.cifar10 import LABELS
+from cifar_models.classifier import Classifier
+from cifar_models.manifest import Manifest as Manifested
+from export.card import render_card
+from export.torchscript_file import export_torchscript, read_torchscript_metadata
 from export.verify import main
 
 FILES = ["README.md", "golden.npz", "model.onnx", "model.int8.onnx", "model.torchscript.pt"]
@@ -69,6 +74,17 @@ def test_one_flipped_bit_is_found_in_a_bundle_of_all_formats(
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
     flip_bit(bundle / file)
     assert f"{bundle / file} has sha256" in verify(bundle)
+
+
+def test_one_flipped_bit_is_found_anywhere_in_a_manifest(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    path = bundle / "manifest.json"
+    right = path.read_bytes()
+    for place in {*range(0, len(right), 97), right.index(b'"created": "') + 12}:
+        path.write_bytes(right[:place] + bytes([right[place] ^ 1]) + right[place + 1 :])
+        with pytest.raises(BundleError, match=r"manifest\.json"):
+            read_manifest(bundle)
+    assert str(path) in verify(bundle)
 
 
 @pytest.mark.parametrize(
@@ -176,37 +192,76 @@ def test_files_that_compute_something_else_are_found(bundle: Path, verify: Verif
     assert "fails its golden images" in verify(bundle)
 
 
-def test_the_stated_accuracy_is_recomputed(tiny_bundle: Path, tiny_data: Path) -> None:
-    *lines, _ = command("export.verify", tiny_bundle, "--data", tiny_data).stdout.splitlines()
-    assert lines
-    assert all("on 80 images (tiny)" in line for line in lines)
+def test_the_stated_accuracies_are_measured_again(tiny_bundle: Path, tiny_data: Path) -> None:
+    lines = command("export.verify", tiny_bundle, "--data", tiny_data).stdout.splitlines()
+    assert sum("validation accuracy" in line and "on 80 images (tiny)" in line for line in lines) == 5
+    assert sum("test accuracy" in line and "on 80 images (tiny)" in line for line in lines) == 3
 
 
-def test_another_accuracy_is_found(tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify) -> None:
+def test_data_without_training_images_are_enough_for_the_test_images(
+    tiny_bundle: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(tiny_data / "test", tmp_path / "data" / "test")
+    monkeypatch.setattr("sys.argv", ["verify", str(tiny_bundle), "--data", str(tmp_path / "data")])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("test accuracy" in line for line in lines) == 3
+    assert any("not measured again" in line and "validation" in line for line in lines)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_another_accuracy_is_found(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str
+) -> None:
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
 
     def boast(manifest: Manifest) -> None:
-        (test,) = (part for part in manifest["artifacts"][0]["evaluations"] if part["split"] == "test")
-        test["accuracy"] += 0.05 if test["accuracy"] < 0.9 else -0.05
+        (stated,) = (part for part in manifest["artifacts"][0]["evaluations"] if part["split"] == split)
+        stated["accuracy"] += 0.001 if stated["accuracy"] < 0.9 else -0.001  # the card says it as well
+        (bundle / "README.md").write_text(render_card(Manifested.model_validate(manifest)))
+        manifest["card"] = describe(bundle / "README.md")
 
     edit_manifest(bundle, boast)
-    assert "model.onnx labels" in verify(bundle, "--data", tiny_data)
+    assert f"80 {split} images right; its manifest says" in verify(bundle, "--data", tiny_data)
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_bundle_that_states_no_accuracy_is_found(
-    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str
 ) -> None:
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
-    edit_manifest(bundle, on_artifact(evaluations=[]))
-    assert "model.onnx" in verify(bundle, "--data", tiny_data)
+
+    def keep_silent(manifest: Manifest) -> None:
+        for artifact in manifest["artifacts"][-1:] if split == "validation" else manifest["artifacts"][1:2]:
+            artifact["evaluations"] = [part for part in artifact["evaluations"] if part["split"] != split]
+        (bundle / "README.md").write_text(render_card(Manifested.model_validate(manifest)))
+        manifest["card"] = describe(bundle / "README.md")
+
+    edit_manifest(bundle, keep_silent)
+    assert f"states no {split} accuracy of model." in verify(bundle, "--data", tiny_data)
 
 
-def test_other_test_images_than_those_of_the_manifest_are_found(
-    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_other_images_than_those_of_the_manifest_are_found(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str
 ) -> None:
     data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
-    Image.new("RGB", (32, 32)).save(data / "test" / "cat" / "000.png")
-    assert "other images" in verify(tiny_bundle, "--data", data)
+    for path in (data / split / "cat").iterdir():
+        Image.new("RGB", (32, 32)).save(path)
+    assert "80 other images" in verify(tiny_bundle, "--data", data)
+
+
+def test_a_torchscript_file_of_other_weights_is_found(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    path = bundle / "model.torchscript.pt"
+    description = read_torchscript_metadata(path)  # it says of itself what the right one says
+    export_torchscript(Classifier("lenet", num_classes=len(LABELS)).eval(), path, description)
+    edit_manifest(bundle, lambda manifest: manifest["artifacts"][2].update(describe(path)))
+    assert f"{path} fails its golden images" in verify(bundle)
 
 
 def test_a_card_that_praises_another_figure_is_found(bundle: Path, verify: Verify) -> None:

@@ -1,0 +1,27 @@
+"""The gate on this machine's CUDA device, in every arithmetic that a format is meant for.
+
+No machine with one was at hand: this has run with the CPU in its place, and not yet on a device.
+"""
+
+from cifar_models.manifest import Parity, Unproved
+from export.formats import FORMATS
+from export.parity import Evidence, Opener, check_parity
+from export.runner import Target
+
+
+def check_cuda(key: str, open_: Opener, evidence: Evidence) -> tuple[list[Parity], list[Unproved]]:
+    """How the file agrees there, and where it could not be run at all, and why.
+
+    The second is no reason to refuse the file: libraries of the device may be missing here, and nothing is claimed.
+    Raises ParityError when it runs there and differs by too much.
+    """
+    proved, unproved = [], []
+    for arithmetic in FORMATS[key].arithmetics:
+        target = Target(device="cuda", arithmetic=arithmetic)
+        try:
+            open_(target)(evidence.extremes)  # some libraries are loaded by the first batch
+        except Exception as error:  # each library raises its own
+            unproved.append(Unproved(arithmetic=arithmetic, reason=f"{error}".partition("\n")[0]))
+        else:
+            proved.append(check_parity(key, open_, evidence, target).parity)
+    return proved, unproved

@@ -1,0 +1,20 @@
+"""What a file gets right of labelled images."""
+
+from cifar_models.dataset import ImageSet
+from cifar_models.manifest import Evaluation, Split
+from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from export.runner import Outputs
+
+
+def evaluate(outputs: Outputs, images: ImageSet, data: str, split: Split) -> Evaluation:
+    """The figures of a file's `outputs` for the images, one view each; `data` is their name."""
+    _, probabilities = outputs
+    return Evaluation(
+        data=data,
+        data_fingerprint=images.fingerprint(),
+        split=split,
+        images=len(images),
+        accuracy=accuracy(probabilities, images.labels),
+        ece=expected_calibration_error(probabilities, images.labels),
+        nll=negative_log_likelihood(probabilities, images.labels),
+    )

@@ -1,0 +1,82 @@
+"""The accuracies that a manifest states, measured again."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cifar_models.bundle import Bundle, BundleError
+from cifar_models.dataset import ImageSet, load_images, split_validation
+from cifar_models.manifest import Artifact, Evaluation, Manifest, Split
+from export.evaluation import evaluate
+from export.formats import measured_on_test
+from export.runner import Runner
+
+# Looser than nothing: another processor sums in another order, and int8 rounds on top of that.
+_ATOL = {"onnx-int8": 2e-3}
+_FLOAT_ATOL = 2e-4
+
+
+def measure_again(bundle: Bundle, runs: Mapping[str, Runner], data: Path) -> Iterator[str]:
+    """A line for each figure, of the runners by their artifact's key. Raises BundleError at the first that is another.
+
+    The test images in `data` are needed, its training images are used if they are there: the held-out ones among them
+    are found as training found them. Raises InputError when they cannot be read.
+    """
+    manifest = bundle.manifest
+    check_stated(manifest)
+    splits = load_splits(manifest, data)
+    for artifact in manifest.artifacts:
+        for stated in artifact.evaluations:
+            if stated.split in splits:
+                yield compare(artifact, stated, runs[artifact.key], splits[stated.split])
+    if "validation" not in splits:
+        yield f"not measured again: the accuracy on validation images, as {data} has no training images"
+
+
+def check_stated(manifest: Manifest) -> None:
+    """Raises BundleError when a figure that every export states is missing."""
+    tested = measured_on_test(artifact.key for artifact in manifest.artifacts)
+    for artifact in manifest.artifacts:
+        missing = {"validation", *(["test"] if artifact.key in tested else [])} - {
+            stated.split for stated in artifact.evaluations
+        }
+        if missing:
+            raise BundleError(f"The manifest states no {min(missing)} accuracy of {artifact.file}; export it again.")
+
+
+def load_splits(manifest: Manifest, data: Path) -> dict[Split, ImageSet]:
+    test = load_images(data, "test")
+    if test.classes != tuple(manifest.labels):
+        raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
+    if (data / "test").is_dir() and not (data / "train").is_dir():
+        return {"test": test}
+    return {"validation": held_out(manifest, load_images(data, "train")), "test": test}
+
+
+def held_out(manifest: Manifest, training: ImageSet) -> ImageSet:
+    """The images that the run kept apart. Raises BundleError when the recipe does not say which."""
+    recipe = manifest.origin.recipe
+    try:
+        _, validation = split_validation(training.labels, float(recipe["validation"]), int(recipe["seed"]))
+    except (KeyError, ValueError) as error:
+        raise BundleError(
+            f"The manifest's recipe does not say which images were held out ({error}); export the checkpoint again."
+        ) from error
+    return training.subset(validation)
+
+
+def compare(artifact: Artifact, stated: Evaluation, run: Runner, images: ImageSet) -> str:
+    if images.fingerprint() != stated.data_fingerprint:
+        raise BundleError(
+            f"The manifest's {stated.split} accuracy of {artifact.file} was measured on {stated.images} other images "
+            f"({stated.data})."
+        )
+    found = evaluate(run.in_batches(images.images), images, stated.data, stated.split)
+    if not abs(found.accuracy - stated.accuracy) <= _ATOL.get(artifact.key, _FLOAT_ATOL):
+        raise BundleError(
+            f"{artifact.file} labels {found.accuracy:.2%} of {found.images} {stated.split} images right; its manifest "
+            f"says {stated.accuracy:.2%} of {stated.images} ({stated.data})."
+        )
+    return (
+        f"{artifact.file:22} {stated.split} accuracy {found.accuracy:.2%} and ECE {found.ece:.2%} right, "
+        f"on {found.images} images ({stated.data})"
+    )
