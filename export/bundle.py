@@ -14,11 +14,12 @@ import torch
 
 from cifar_models.bundle import MANIFEST, open_bundle, sha256
 from cifar_models.classifier import Classifier
-from cifar_models.dataset import ImageSet
-from cifar_models.manifest import Artifact, Evaluation, File, Input, Manifest, Origin, Parity, Split
-from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.manifest import Artifact, File, Input, Manifest, Origin, Parity
+from cifar_models.revision import source_revision
+from cifar_models.selective import describe_selection
 from export.card import write_card
 from export.description import describe
+from export.evaluation import evaluate
 from export.folder import replacing_folder
 from export.formats import FORMATS, open_runner
 from export.golden import golden_images
@@ -65,12 +66,13 @@ def export_bundle(
             origin=describe_origin(source),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={module.__name__: module.__version__ for module in _PACKAGES},
+            export_revision=source_revision(),
             golden=write_golden(exported, partial / _GOLDEN),
             artifacts=[artifact for artifact, _ in exported],
         )
         write_card(manifest, partial / _CARD)
         manifest = manifest.model_copy(update={"card": describe_file(partial / _CARD)})
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        (partial / MANIFEST).write_text(manifest.to_json())
         open_bundle(partial)
     return manifest
 
@@ -127,6 +129,9 @@ def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tupl
     format_, _, precision = key.rpartition("-")
     parity = check_parity(key, partial(open_runner, key, path), evidence)
     run = open_runner(key, path)
+    validation, test = source.validation, source.test
+    _, on_validation = run.in_batches(validation.images)
+    _, on_test = run.in_batches(test.images)
     artifact = Artifact.model_validate(
         {
             **describe_file(path).model_dump(),
@@ -135,9 +140,10 @@ def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tupl
             "parity": parity,
             "cuda_parity": check_cuda(key, path, evidence) if torch.cuda.is_available() else [],
             "evaluations": [
-                evaluate(run, source.validation, source.checkpoint.data_name, "validation"),
-                evaluate(run, source.test, source.checkpoint.data_name, "test"),
+                evaluate(on_validation, validation, source.checkpoint.data_name, "validation"),
+                evaluate(on_test, test, source.checkpoint.data_name, "test"),
             ],
+            "selective": describe_selection((on_validation, validation.labels), (on_test, test.labels)),
         }
     )
     return artifact, run
@@ -147,20 +153,6 @@ def check_cuda(key: str, path: Path, evidence: Evidence) -> list[Parity]:
     """The same gate on this machine's CUDA device, in every arithmetic that the format is meant for."""
     targets = [Target(device="cuda", arithmetic=arithmetic) for arithmetic in FORMATS[key].arithmetics]
     return [check_parity(key, partial(open_runner, key, path), evidence, target) for target in targets]
-
-
-def evaluate(run: Runner, images: ImageSet, data: str, split: Split) -> Evaluation:
-    """What a file gets right of labelled images, one view each."""
-    _, probabilities = run.in_batches(images.images)
-    return Evaluation(
-        data=data,
-        data_fingerprint=images.fingerprint(),
-        split=split,
-        images=len(images),
-        accuracy=accuracy(probabilities, images.labels),
-        ece=expected_calibration_error(probabilities, images.labels),
-        nll=negative_log_likelihood(probabilities, images.labels),
-    )
 
 
 def write_golden(exported: list[tuple[Artifact, Runner]], path: Path) -> File:
