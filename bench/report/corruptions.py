@@ -84,7 +84,7 @@ class Corruption:
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "noise": Corruption(noise, (8, 16, 32), "levels, standard deviation"),
+    "noise": Corruption(noise, (4, 8, 16), "levels, standard deviation"),
     "blur": Corruption(blur, (0.6, 1.0, 1.6), "pixels, standard deviation"),
     "contrast": Corruption(contrast, (0.6, 0.35, 0.15), "of the contrast"),
     "jpeg": Corruption(jpeg, (50, 25, 10), "quality"),
