@@ -19,7 +19,7 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """One prediction for each row of probabilities [n, classes]; of all labels in their order, or of the `top_k` best.
 
-    With a `threshold`, those whose probability reaches it are confident. Raises Unacceptable when there are fewer labels
+    With a `threshold`, those whose probability reaches it are confident. Raises Unacceptable when labels are fewer
     than `top_k`.
     """
     if top_k is not None and top_k > len(labels):
