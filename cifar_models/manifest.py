@@ -59,7 +59,7 @@ class Selective(Record):
     promise: Share  # lower 95 % bound of the precision on validation
     threshold: Share  # of the top probability at the temperature, rounded to PROBABILITY_DIGITS
     validation: Selection  # chose the threshold
-    test: Selection  # chose nothing
+    test: Selection | None = None  # chose nothing; none: the artifact was not measured on test images
 
 
 class Check(Record):
@@ -102,8 +102,8 @@ class Artifact(File):
             raise ValueError(f"there is no {self.key}, only {', '.join(_KEYS)}")
         return self
 
-    def evaluation(self, split: Split) -> Evaluation:
-        return next(evaluation for evaluation in self.evaluations if evaluation.split == split)
+    def evaluation(self, split: Split) -> Evaluation | None:
+        return next((evaluation for evaluation in self.evaluations if evaluation.split == split), None)
 
     @property
     def key(self) -> str:

@@ -31,14 +31,20 @@ def select(probabilities: Floats, labels: Labels, threshold: float) -> Selection
 
 
 def describe_selection(
-    validation: tuple[Floats, Labels], test: tuple[Floats, Labels], promise: float = PROMISE
+    validation: tuple[Floats, Labels], test: tuple[Floats, Labels] | None, promise: float = PROMISE
 ) -> Selective | None:
-    """The threshold that `validation` chooses, and what it does to both; None where none keeps the promise."""
+    """The threshold that `validation` chooses, and what it does to both; None where none keeps the promise.
+
+    Each is probabilities [n, classes] and labels [n].
+    """
     threshold = choose_threshold(*validation, promise)
     if threshold is None:
         return None
     return Selective(
-        promise=promise, threshold=threshold, validation=select(*validation, threshold), test=select(*test, threshold)
+        promise=promise,
+        threshold=threshold,
+        validation=select(*validation, threshold),
+        test=select(*test, threshold) if test else None,
     )
 
 

@@ -130,8 +130,7 @@ def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tupl
     parity = check_parity(key, partial(open_runner, key, path), evidence)
     run = open_runner(key, path)
     validation, test = source.validation, source.test
-    _, on_validation = run.in_batches(validation.images)
-    _, on_test = run.in_batches(test.images)
+    on_validation, on_test = run.in_batches(validation.images), run.in_batches(test.images)
     artifact = Artifact.model_validate(
         {
             **describe_file(path).model_dump(),
@@ -143,7 +142,7 @@ def check_file(key: str, path: Path, source: Source, evidence: Evidence) -> tupl
                 evaluate(on_validation, validation, source.checkpoint.data_name, "validation"),
                 evaluate(on_test, test, source.checkpoint.data_name, "test"),
             ],
-            "selective": describe_selection((on_validation, validation.labels), (on_test, test.labels)),
+            "selective": describe_selection((on_validation[1], validation.labels), (on_test[1], test.labels)),
         }
     )
     return artifact, run

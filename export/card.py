@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from cifar_models.manifest import Artifact, Manifest
+from cifar_models.bundle import BundleError
+from cifar_models.manifest import Artifact, Evaluation, Manifest
 from export.commands import commands
 from export.figures import accuracy_table, as_markdown, confusion_table, interval, parity_table, selective_table
 
@@ -22,7 +23,7 @@ def write_card(manifest: Manifest, path: Path) -> None:
 def render_card(manifest: Manifest) -> str:
     """Markdown; a function of the manifest alone."""
     first = next(artifact for artifact in manifest.artifacts if artifact.format != "safetensors")
-    test, origin = first.evaluation("test"), manifest.origin
+    test, origin = stated_test(first), manifest.origin
     labels = len(manifest.labels)
     return f"""# {manifest.name}
 
@@ -77,6 +78,14 @@ Weights and files: Apache-2.0.
 """
 
 
+def stated_test(artifact: Artifact) -> Evaluation:
+    """Raises BundleError when there is none: a card that states no figure would be believed anyhow."""
+    found = artifact.evaluation("test")
+    if found is None:
+        raise BundleError(f"The manifest states no test accuracy of {artifact.file}; export it again.")
+    return found
+
+
 def describe_confidence(manifest: Manifest) -> str:
     """A section, where the bundle knows of confidence at all."""
     found = next((artifact.selective for artifact in manifest.artifacts if artifact.selective), None)
@@ -96,7 +105,7 @@ The test images chose nothing.
 def describe_labels(manifest: Manifest) -> str:
     """A section, where the bundle knows of single labels."""
     artifact = manifest.find("onnx-int8") or manifest.artifacts[0]
-    test = artifact.evaluation("test")
+    test = stated_test(artifact)
     if test.confusion is None:
         return ""
     return f"""

@@ -1,21 +1,19 @@
-"""What probabilities are worth, beside the labels of the images."""
+"""What a file gets right of labelled images."""
 
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Evaluation, Split
 from cifar_models.metrics import (
-    Floats,
     accuracy,
     confusion_matrix,
     expected_calibration_error,
     negative_log_likelihood,
 )
+from export.runner import Outputs
 
 
-def evaluate(probabilities: Floats, images: ImageSet, data: str, split: Split) -> Evaluation:
-    """Measure the probabilities [n, classes] that a file gave to labelled images, one view each.
-
-    `data` is the name of the images' data.
-    """
+def evaluate(outputs: Outputs, images: ImageSet, data: str, split: Split) -> Evaluation:
+    """The figures of a file's `outputs` for the images, one view each; `data` is their name."""
+    _, probabilities = outputs
     confusion = confusion_matrix(probabilities, images.labels)
     return Evaluation(
         data=data,

@@ -20,7 +20,8 @@ def accuracy_table(manifest: Manifest) -> Rows:
             "NLL": lambda found: f"{found.nll:.4f}",
         }
         for name, show in shown.items():
-            rows.append([f"{split} {name}", *(show(artifact.evaluation(split)) for artifact in manifest.artifacts)])
+            found = [artifact.evaluation(split) for artifact in manifest.artifacts]
+            rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
     return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
 
 
@@ -31,8 +32,8 @@ def selective_table(manifest: Manifest) -> Rows:
         "threshold": lambda found: f"{found.threshold:.4f}",
         "validation: confident": lambda found: f"{found.validation.coverage:.2%}",
         "validation: right of those": lambda found: f"{found.validation.precision:.2%}",
-        "test: confident": lambda found: f"{found.test.coverage:.2%}",
-        "test: right of those": lambda found: f"{found.test.precision:.2%}",
+        "test: confident": lambda found: f"{found.test.coverage:.2%}" if found.test else "",
+        "test: right of those": lambda found: f"{found.test.precision:.2%}" if found.test else "",
     }
     rows = [
         [name, *("none" if found is None else show(found) for found in columns.values())]

@@ -86,7 +86,7 @@ def verify_accuracy(bundle: Bundle, artifact: Artifact, run: Runner, test: Image
         raise BundleError(f"The manifest states no test accuracy of {artifact.file}.")
     if test.classes != tuple(bundle.manifest.labels):
         raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
-    found = evaluate(run.in_batches(test.images)[1], test, stated.data, "test")
+    found = evaluate(run.in_batches(test.images), test, stated.data, "test")
     if found.data_fingerprint != stated.data_fingerprint:
         raise BundleError(
             f"The manifest's accuracy of {artifact.file} was measured on {stated.images} other images ({stated.data})."

@@ -78,6 +78,7 @@ def test_the_card_has_every_label_s_accuracy_and_answers(tiny_bundle: Path, mani
     artifact = manifest.find("onnx-int8")
     assert artifact is not None
     test = artifact.evaluation("test")
+    assert test is not None
     assert test.confusion is not None
     assert test.class_accuracies is not None
     assert sum(map(sum, test.confusion)) == test.images

@@ -49,7 +49,9 @@ def test_it_states_what_the_files_do(report: Report, bundles: Path, tmp_path: Pa
     found = json.loads((tmp_path / "docs" / "models.json").read_text())
     tiny = found["bundles"]["tiny"]
     for artifact in open_bundle(bundles / "tiny").manifest.artifacts:
-        stated = artifact.evaluation("test").model_dump()
+        test = artifact.evaluation("test")
+        assert test is not None
+        stated = test.model_dump()
         assert {name: tiny["files"][artifact.file][name] for name in stated} == pytest.approx(stated)
     assert found["bytes"] == sum(path.stat().st_size for path in (bundles / "tiny").iterdir())
     assert tiny["served"] == "model.int8.onnx"

@@ -76,12 +76,14 @@ def read_bundles(folder: Path) -> Iterator[Accuracy]:
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         manifest = read_manifest(path.parent)
         artifact = manifest.find("onnx-fp32") or manifest.artifacts[0]
-        test = artifact.evaluation("test")
+        validation, test = artifact.evaluation("validation"), artifact.evaluation("test")
+        if validation is None or test is None:
+            raise InputError(f"{path} does not state both accuracies of {artifact.file}; export it again.")
         yield Accuracy(
             architecture=manifest.architecture,
             source=f"models/{path.parent.name}",
             data=test.data,
             epoch=manifest.origin.epoch,
-            validation=artifact.evaluation("validation").accuracy,
+            validation=validation.accuracy,
             test=test.accuracy,
         )

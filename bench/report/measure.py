@@ -69,11 +69,12 @@ def served_artifact(bundle: Bundle) -> Artifact:
 
 
 def measure_file(bundle: Bundle, artifact: Artifact, test: ImageSet) -> MeasuredFile:
-    _, probabilities = open_runner(artifact.key, bundle.path(artifact)).in_batches(test.images)
+    outputs = open_runner(artifact.key, bundle.path(artifact)).in_batches(test.images)
+    _, probabilities = outputs
     selective = artifact.selective
     return MeasuredFile(
         artifact=artifact,
-        test=evaluate(probabilities, test, artifact.evaluation("test").data, "test"),
+        test=evaluate(outputs, test, bundle.manifest.origin.data, "test"),
         reliability=reliability(probabilities, test.labels),
         selection=select(probabilities, test.labels, selective.threshold) if selective else None,
     )
