@@ -22,7 +22,8 @@ def test_the_same_images_get_the_same_bytes(images: Pixels, name: str) -> None:
     before = images.copy()
     for severity in CORRUPTIONS[name].severities:
         found = CORRUPTIONS[name].apply(images, severity)
-        assert (found.shape, found.dtype) == (images.shape, np.uint8)
+        assert found.shape == images.shape
+        assert found.dtype == np.uint8
         assert found.tobytes() == CORRUPTIONS[name].apply(images, severity).tobytes()
         assert found[:5].tobytes() == CORRUPTIONS[name].apply(images[:5], severity).tobytes()
     assert np.array_equal(images, before)
