@@ -4,12 +4,15 @@ import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from damaged import copy_bundle, edit_manifest
 
 from cifar_models.bundle import open_bundle
-from cifar_models.manifest import Manifest
+from cifar_models.manifest import Manifest, Selection, Selective
 from export.__main__ import parse_options as parse_export
+from export.card import render_card
 from export.commands import commands
 from training.fit import parse_options as parse_fit
 from training.options import override
@@ -28,6 +31,23 @@ def shown(tiny_bundle: Path) -> dict[str, list[str]]:
     (block,) = re.findall(r"```sh\n(.*?)```", (tiny_bundle / "README.md").read_text().partition("## Limits")[0], re.S)
     lines = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
     return {words[2]: words[3:] for words in lines if words[:2] == ["python", "-m"]}
+
+
+@pytest.fixture
+def old(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """The bundle as schema 2 described it."""
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+
+    def forget(manifest: dict[str, Any]) -> None:
+        manifest.update(schema_version=2)
+        manifest.pop("export_revision")
+        for artifact in manifest["artifacts"]:
+            artifact.pop("selective")
+            for evaluation in artifact["evaluations"]:
+                del evaluation["class_accuracies"], evaluation["confusion"]
+
+    edit_manifest(folder, forget)
+    return folder
 
 
 def recipe_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Recipe:
@@ -86,3 +106,23 @@ def test_the_card_has_every_label_s_accuracy_and_answers(tiny_bundle: Path, mani
     card = (tiny_bundle / "README.md").read_text()
     for label, right, counts in zip(manifest.labels, test.class_accuracies, test.confusion, strict=True):
         assert f"| {label} | {right:.1%} | {' | '.join(map(str, counts))} |" in card
+
+
+def test_the_card_of_an_old_bundle_leaves_out_what_it_did_not_know(old: Path, manifest: Manifest) -> None:
+    card = render_card(open_bundle(old).manifest)
+    assert all(f"`{name}={value}`" in card for name, value in manifest.origin.recipe.items())
+    assert "git checkout" not in card
+    assert "## Labels" not in card
+    assert "## Confident answers" not in card
+
+
+def test_the_card_states_the_thresholds_and_what_they_do(manifest: Manifest) -> None:
+    selection = Selection(coverage=0.625, precision=0.9975)
+    selective = Selective(promise=0.99, threshold=0.987654, validation=selection, test=selection)
+    first, *others = manifest.artifacts
+    known = [first.model_copy(update={"selective": selective}), *others]
+    card = render_card(manifest.model_copy(update={"artifacts": known}))
+    nones = " | ".join(["none"] * len(others))
+    assert f"| threshold | 0.9877 | {nones} |" in card
+    assert f"| validation: confident | 62.50% | {nones} |" in card
+    assert f"| test: right of those | 99.75% | {nones} |" in card
