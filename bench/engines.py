@@ -4,7 +4,6 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cifar_models.bundle import open_bundle
@@ -56,13 +55,13 @@ def load_engine(name: str, folder: Path, settings: Settings) -> Engine:
     return kind.load(bundle.path(artifact), settings.engine_threads, settings.max_batch)
 
 
-def rate(compute: Callable[[Pixels], object], size: int, seconds: float) -> float:
+def rate(engine: Engine, size: int, seconds: float) -> float:
     """Images a second in batches of `size`, once it is warm."""
     batch = batch_of(size)
-    compute(batch)
+    engine(batch)
     count, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
-        compute(batch)
+        engine(batch)
         count += size
     return count / (time.perf_counter() - started)
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.pareto.measure import BATCH, Point, front
+from bench.pareto.measure import Point, front
+from bench.speed import BATCH
 from cifar_models.registry import DEFAULT
 from export.figures import Rows, as_markdown
 from training.charts import BLUE, GREY, ORANGE, chart

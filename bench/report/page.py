@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.report.corruptions import CORRUPTIONS
 from bench.report.measure import MeasuredBundle, MeasuredFile
+from bench.speed import BATCH
 from cifar_models.manifest import numbers_in_one_line
 from cifar_models.metrics import wilson_interval
 from export.figures import Rows, as_markdown, interval
@@ -89,7 +90,7 @@ one view each. Epoch, temperature and threshold were chosen on validation images
 
 {as_markdown(summary_table(measured))}
 
-The figures are those of the file that a processor is given: int8, where the bundle has it; images/s in batches of 64
+The figures are those of the file that a processor is given: int8, where the bundle has it; images/s in batches of {BATCH}
 with {measured[0].threads} threads. ECE: expected calibration error, 15 bins, at the temperature. NLL: nats. Confident:
 the share of the answers that the server marks so. {describe_size(measured)} `models.json` has it all for programs.
 
