@@ -90,9 +90,10 @@ one view each. Epoch, temperature and threshold were chosen on validation images
 
 {as_markdown(summary_table(measured))}
 
-The figures are those of the file that a processor is given: int8, where the bundle has it; images/s in batches of {BATCH}
-with {measured[0].threads} threads. ECE: expected calibration error, 15 bins, at the temperature. NLL: nats. Confident:
-the share of the answers that the server marks so. {describe_size(measured)} `models.json` has it all for programs.
+The figures are those of the file that a processor is given: int8, where the bundle has it; images/s in batches of
+{BATCH} with {measured[0].threads} threads. ECE: expected calibration error, 15 bins, at the temperature. NLL: nats.
+Confident: the share of the answers that the server marks so. {describe_size(measured)}
+`models.json` has it all for programs.
 
 {"".join(render_bundle(bundle, pictures[bundle.bundle.folder.name]) for bundle in measured)}
 ## Corruptions
