@@ -51,8 +51,10 @@ def test_it_states_what_the_files_do(report: Report, bundles: Path, tmp_path: Pa
     for artifact in open_bundle(bundles / "tiny").manifest.artifacts:
         test = artifact.evaluation("test")
         assert test is not None
-        stated = test.model_dump()
-        assert {name: tiny["files"][artifact.file][name] for name in stated} == pytest.approx(stated)
+        stated, given = test.model_dump(), tiny["files"][artifact.file]
+        for name in ("nll", "ece"):  # sums, whose last digits are not the same with other threads
+            assert given[name] == pytest.approx(stated.pop(name), abs=1e-3)
+        assert {name: given[name] for name in stated} == stated
     assert found["bytes"] == sum(path.stat().st_size for path in (bundles / "tiny").iterdir())
     assert tiny["served"] == "model.int8.onnx"
     assert tiny["images_per_second"] > 0
