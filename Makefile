@@ -8,7 +8,7 @@ NAME ?= $(notdir $(RUN))
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check format train export bench lock clean
+.PHONY: help serve test check format train export report bench lock clean
 
 help:
 	@echo "make serve    install what serving needs, and serve the bundles in models/ on port 3000"
@@ -16,6 +16,7 @@ help:
 	@echo "make check    formatting, lint and types"
 	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
 	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
+	@echo "make report   measure the bundles in models/ again on the test images: docs/models.md   (ARGS='--data DIR')"
 	@echo "make bench    our server beside others; needs wrk   (ARGS='--seconds 3 --rounds 1' and so on)"
 
 serve: $(VENV)/.serve
@@ -38,6 +39,9 @@ train: $(VENV)/.full
 
 export: $(VENV)/.full
 	$(BIN)/python -m export $(RUN)/best.pt --out models/$(NAME) $(ARGS)
+
+report: $(VENV)/.full
+	$(BIN)/python -m bench.report $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench.serving $(ARGS)

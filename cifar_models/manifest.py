@@ -1,5 +1,6 @@
 """manifest.json: what a bundle promises. It is written by export, and read by whoever serves or checks the bundle."""
 
+import re
 from math import isfinite
 from typing import Annotated, Literal
 
@@ -12,7 +13,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Arithmetic = Literal["fp32", "tf32", "fp16"]  # of a CUDA device; a CPU computes in what the file says
 RGB = tuple[float, float, float]
 
-
+# Of a probability in an answer, and of a threshold that it is compared with; float32 knows seven.
+PROBABILITY_DIGITS = 6
 _KEYS = ("onnx-fp32", "onnx-int8", "torchscript-fp32", "torch-export-fp32", "safetensors-fp32")
 
 
@@ -40,6 +42,24 @@ class Evaluation(Record):
     accuracy: Share
     ece: Share  # expected calibration error, 15 bins (Guo et al. 2017)
     nll: float  # mean negative log likelihood, nats
+    class_accuracies: list[Share] | None = None  # of the images of each label; none: schema 2 did not say
+    confusion: list[list[Annotated[int, Field(ge=0)]]] | None = None  # images: rows are labels, columns are answers
+
+
+class Selection(Record):
+    """What a threshold does to labelled images: the answers whose probability reaches it are the confident ones."""
+
+    coverage: Share  # of the images: those answered with confidence
+    precision: Share  # of those: the right ones; 1 where there is none
+
+
+class Selective(Record):
+    """From which probability on an artifact's answer is confident; see `cifar_models.selective`."""
+
+    promise: Share  # lower 95 % bound of the precision on validation
+    threshold: Share  # of the top probability at the temperature, rounded to PROBABILITY_DIGITS
+    validation: Selection  # chose the threshold
+    test: Selection | None = None  # chose nothing; none: the artifact was not measured on test images
 
 
 class Check(Record):
@@ -83,12 +103,16 @@ class Artifact(File):
     cuda_parity: list[Parity] = []  # where the export had a CUDA device
     cuda_unproved: list[Unproved] = []
     evaluations: list[Evaluation]
+    selective: Selective | None = None  # none: no threshold keeps the promise, and nothing is said of confidence
 
     @model_validator(mode="after")
     def _known(self) -> "Artifact":
         if self.key not in _KEYS:
             raise ValueError(f"there is no {self.key}, only {', '.join(_KEYS)}")
         return self
+
+    def evaluation(self, split: Split) -> Evaluation | None:
+        return next((evaluation for evaluation in self.evaluations if evaluation.split == split), None)
 
     @property
     def key(self) -> str:
@@ -116,13 +140,14 @@ class Origin(Record):
     data_fingerprint: Sha256
     training_images: int
     validation_images: int
-    source_revision: str
+    source_revision: str  # of the code that trained
 
 
 class Manifest(Record):
     """Everything that a bundle says of itself."""
 
-    schema_version: Literal[2] = 2
+    # 2 knew no class_accuracies, confusion, selective and export_revision; it is read, and they are none.
+    schema_version: Literal[2, 3] = 3
     checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
     architecture: str
@@ -135,6 +160,7 @@ class Manifest(Record):
     origin: Origin
     created: str  # ISO 8601, UTC
     versions: dict[str, str]  # of the packages that made it
+    export_revision: str | None = None  # of the code that exported
     golden: File
     card: File | None = None  # the model card, for people
     artifacts: Annotated[list[Artifact], Field(min_length=1)]
@@ -154,3 +180,13 @@ class Manifest(Record):
     def find(self, key: str) -> Artifact | None:
         """The artifact of that format and precision, such as "onnx-int8"."""
         return next((artifact for artifact in self.artifacts if artifact.key == key), None)
+
+    def to_json(self) -> str:
+        """Indented; matrices can be read."""
+        return numbers_in_one_line(self.model_dump_json(indent=2)) + "\n"
+
+
+def numbers_in_one_line(text: str) -> str:
+    """Indented JSON with every list of numbers in one line."""
+    # No string is changed: in JSON none holds a line break.
+    return re.sub(r"\[\n[^][{}\"]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text)

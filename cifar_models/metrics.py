@@ -10,7 +10,10 @@ Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
 
 BINS = 15  # of confidence, as in Guo et al. 2017
-_Z = 1.959964  # of a 95 % interval
+
+# How many standard deviations hold 95 % of a normal distribution: around its middle, and below.
+TWO_SIDED = 1.959964
+ONE_SIDED = 1.644854
 
 
 def accuracy(probabilities: Floats, labels: Labels) -> float:
@@ -18,11 +21,11 @@ def accuracy(probabilities: Floats, labels: Labels) -> float:
     return float((probabilities.argmax(1) == labels).mean())
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share that was seen in `count` trials (Wilson 1927)."""
-    centre = share + _Z**2 / (2 * count)
-    spread = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    scale = 1 + _Z**2 / count
+def wilson_interval(share: float, count: int, z: float = TWO_SIDED) -> tuple[float, float]:
+    """The 95 % interval of a share that was seen in `count` trials (Wilson 1927); each end alone with `z=ONE_SIDED`."""
+    centre = share + z**2 / (2 * count)
+    spread = z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
     # Rounding must not leave the share itself, at 0 or 1, outside.
     return min((centre - spread) / scale, share), max((centre + spread) / scale, share)
 

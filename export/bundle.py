@@ -15,6 +15,8 @@ import torch
 from cifar_models.bundle import open_bundle, sha256, write_manifest
 from cifar_models.classifier import Classifier
 from cifar_models.manifest import Artifact, File, Input, Manifest, Origin
+from cifar_models.revision import source_revision
+from cifar_models.selective import describe_selection
 from export.archive import rewrite_archive
 from export.card import write_card
 from export.cuda import check_cuda
@@ -67,6 +69,7 @@ def export_bundle(
             origin=describe_origin(source),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={module.__name__: module.__version__ for module in _PACKAGES},
+            export_revision=source_revision(),
             golden=write_golden(exported, partial / _GOLDEN),
             artifacts=[artifact for artifact, _ in exported],
         )
@@ -135,10 +138,11 @@ def check_file(
     opener = partial(open_runner, key, path)
     agreement = check_parity(key, opener, evidence)
     proved, unproved = check_cuda(key, opener, evidence) if cuda else ([], [])
-    data = source.checkpoint.data_name
-    evaluations = [evaluate(agreement.outputs, source.validation, data, "validation")]
-    if tested:
-        evaluations.append(evaluate(agreement.run.in_batches(source.test.images), source.test, data, "test"))
+    data, validation, test = source.checkpoint.data_name, source.validation, source.test
+    on_test = agreement.run.in_batches(test.images) if tested else None
+    evaluations = [evaluate(agreement.outputs, validation, data, "validation")]
+    if on_test is not None:
+        evaluations.append(evaluate(on_test, test, data, "test"))
     artifact = Artifact.model_validate(
         {
             **describe_file(path).model_dump(),
@@ -148,6 +152,9 @@ def check_file(
             "cuda_parity": proved,
             "cuda_unproved": unproved,
             "evaluations": evaluations,
+            "selective": describe_selection(
+                (agreement.outputs[1], validation.labels), None if on_test is None else (on_test[1], test.labels)
+            ),
         }
     )
     return artifact, agreement.run

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from cifar_models.manifest import Artifact, Manifest
-from export.figures import accuracy_table, as_markdown, find, interval, parity_table
+from cifar_models.bundle import BundleError
+from cifar_models.manifest import Artifact, Evaluation, Manifest
+from export.commands import commands
+from export.figures import accuracy_table, as_markdown, confusion_table, interval, parity_table, selective_table
 
 _USES = {
     "onnx-fp32": "ONNX Runtime, float32; weights stored as float16",
@@ -21,9 +23,8 @@ def write_card(manifest: Manifest, path: Path) -> None:
 def render_card(manifest: Manifest) -> str:
     """Markdown; a function of the manifest alone."""
     first = next(artifact for artifact in manifest.artifacts if artifact.format != "safetensors")
-    test, origin = find(first, "test"), manifest.origin
+    test, origin = stated_test(first), manifest.origin
     labels = len(manifest.labels)
-    recipe = " ".join(f"`{name}={value}`" for name, value in origin.recipe.items())
     return f"""# {manifest.name}
 
 An image classifier: 32x32 RGB pixels to the probabilities of {labels} labels
@@ -44,7 +45,7 @@ numbers. `manifest.json` has the sha256 of each; `golden.npz` has images and the
 
 The data are {test.data}. The temperature, {manifest.temperature:.4f}, was fitted on validation; the test images chose
 nothing. ECE: expected calibration error, 15 bins. NLL: negative log likelihood, nats.
-
+{describe_confidence(manifest)}{describe_labels(manifest)}
 ## Agreement
 
 Differences from eager PyTorch, float32, on the CPU; an export that differs by more than its tolerance is not kept.
@@ -55,7 +56,7 @@ Differences from eager PyTorch, float32, on the CPU; an export that differs by m
 
 Epoch {origin.epoch} of `python -m training.fit` at revision `{origin.source_revision}`,
 on {origin.training_images:,} images of {origin.data};
-{origin.validation_images:,} were held out, to choose the epoch and the temperature. Recipe: {recipe}.
+{origin.validation_images:,} were held out, to choose the epoch and the temperature. {describe_making(manifest)}
 
 ## Limits
 
@@ -75,6 +76,60 @@ curl --form images=@picture.png "http://127.0.0.1:3000/classify?model={manifest.
 
 Weights and files: Apache-2.0.
 """
+
+
+def stated_test(artifact: Artifact) -> Evaluation:
+    """Raises BundleError when there is none: a card that states no figure would be believed anyhow."""
+    found = artifact.evaluation("test")
+    if found is None:
+        raise BundleError(f"The manifest states no test accuracy of {artifact.file}; export it again.")
+    return found
+
+
+def describe_confidence(manifest: Manifest) -> str:
+    """A section, where the bundle knows of confidence at all."""
+    found = next((artifact.selective for artifact in manifest.artifacts if artifact.selective), None)
+    if found is None:
+        return ""
+    return f"""
+## Confident answers
+
+An answer is `confident` when its probability reaches the file's threshold: the lowest at which, on
+validation, at least {found.promise:.0%} of the confident answers are right at the lower 95 % bound (Wilson, one-sided).
+The test images chose nothing.
+
+{as_markdown(selective_table(manifest))}
+"""
+
+
+def describe_labels(manifest: Manifest) -> str:
+    """A section, where the bundle knows of single labels."""
+    artifact = manifest.find("onnx-int8") or manifest.artifacts[0]
+    test = stated_test(artifact)
+    if test.confusion is None:
+        return ""
+    return f"""
+## Labels
+
+`{artifact.file}` on the {test.images:,} test images: a row for each label, with the share of its images that
+are answered right, and how many of them got which answer.
+
+{as_markdown(confusion_table(test, manifest.labels))}
+"""
+
+
+def describe_making(manifest: Manifest) -> str:
+    """How to make the files again; of a bundle that does not know what exported it, the recipe."""
+    if manifest.export_revision is None:
+        recipe = " ".join(f"`{name}={value}`" for name, value in manifest.origin.recipe.items())
+        return f"Recipe: {recipe}."
+    return f"""With the same data in `data/`
+(all training images have the fingerprint `{manifest.origin.data_fingerprint}`),
+these commands make the files again:
+
+```sh
+{commands(manifest)}
+```"""
 
 
 def describe_file(artifact: Artifact) -> list[str]:

@@ -2,13 +2,19 @@
 
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Evaluation, Split
-from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.metrics import (
+    accuracy,
+    confusion_matrix,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 from export.runner import Outputs
 
 
 def evaluate(outputs: Outputs, images: ImageSet, data: str, split: Split) -> Evaluation:
     """The figures of a file's `outputs` for the images, one view each; `data` is their name."""
     _, probabilities = outputs
+    confusion = confusion_matrix(probabilities, images.labels)
     return Evaluation(
         data=data,
         data_fingerprint=images.fingerprint(),
@@ -17,4 +23,6 @@ def evaluate(outputs: Outputs, images: ImageSet, data: str, split: Split) -> Eva
         accuracy=accuracy(probabilities, images.labels),
         ece=expected_calibration_error(probabilities, images.labels),
         nll=negative_log_likelihood(probabilities, images.labels),
+        class_accuracies=(confusion.diagonal() / confusion.sum(1).clip(min=1)).tolist(),
+        confusion=confusion.tolist(),
     )

@@ -1,8 +1,8 @@
 """A manifest's figures as tables: a row for each thing measured, a column for each file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from cifar_models.manifest import Artifact, Check, Evaluation, Manifest, Parity, Unproved
+from cifar_models.manifest import Check, Evaluation, Manifest, Parity, Selective, Split, Unproved
 from cifar_models.metrics import wilson_interval
 from export.comparison import Comparison
 
@@ -12,7 +12,8 @@ Rows = list[list[str]]
 def accuracy_table(manifest: Manifest) -> Rows:
     """What each file gets right, split by split, and how honest its probabilities are."""
     rows = [["", *(artifact.key for artifact in manifest.artifacts)]]
-    for split in ("validation", "test"):
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
         shown: dict[str, Callable[[Evaluation], str]] = {
             "accuracy": lambda found: f"{found.accuracy:.2%}",
             "95 % interval": interval,
@@ -20,9 +21,36 @@ def accuracy_table(manifest: Manifest) -> Rows:
             "NLL": lambda found: f"{found.nll:.4f}",
         }
         for name, show in shown.items():
-            found = [{one.split: one for one in artifact.evaluations}.get(split) for artifact in manifest.artifacts]
+            found = [artifact.evaluation(split) for artifact in manifest.artifacts]
             rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
     return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
+
+
+def selective_table(manifest: Manifest) -> Rows:
+    """From which probability on each file's answer is confident, how often it is, and how often it is right then."""
+    columns = {artifact.key: artifact.selective for artifact in manifest.artifacts}
+    shown: dict[str, Callable[[Selective], str]] = {
+        "threshold": lambda found: f"{found.threshold:.4f}",
+        "validation: confident": lambda found: f"{found.validation.coverage:.2%}",
+        "validation: right of those": lambda found: f"{found.validation.precision:.2%}",
+        "test: confident": lambda found: f"{found.test.coverage:.2%}" if found.test else "",
+        "test: right of those": lambda found: f"{found.test.precision:.2%}" if found.test else "",
+    }
+    rows = [
+        [name, *("none" if found is None else show(found) for found in columns.values())]
+        for name, show in shown.items()
+    ]
+    return [["", *columns], *rows]
+
+
+def confusion_table(evaluation: Evaluation, labels: Sequence[str]) -> Rows:
+    """A row for each label: its accuracy, and how many of its images got which answer."""
+    confusion, accuracies = evaluation.confusion or [], evaluation.class_accuracies or []
+    rows = zip(labels, accuracies, confusion, strict=True)
+    return [
+        ["label", "right", *labels],
+        *([label, f"{right:.1%}", *map(str, counts)] for label, right, counts in rows),
+    ]
 
 
 def parity_table(manifest: Manifest) -> Rows:
@@ -52,10 +80,6 @@ def show(check: Check) -> str:
 def interval(found: Evaluation) -> str:
     low, high = wilson_interval(found.accuracy, found.images)
     return f"{low:.2%} to {high:.2%}"
-
-
-def find(artifact: Artifact, split: str) -> Evaluation:
-    return next(evaluation for evaluation in artifact.evaluations if evaluation.split == split)
 
 
 def as_text(rows: Rows) -> str:

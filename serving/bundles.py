@@ -45,10 +45,20 @@ class LoadedBundle:
     def labels(self) -> list[str]:
         return self.bundle.manifest.labels
 
+    @property
+    def artifact(self) -> Artifact:
+        """The file that computes."""
+        return find_artifact(self.bundle, self.engine_name)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which on an answer is confident; None where the bundle states none."""
+        selective = self.artifact.selective
+        return selective.threshold if selective else None
+
     def describe(self) -> dict[str, str]:
         """Name (of the folder), version (of the file that computes) and engine, as every answer states them."""
-        version = find_artifact(self.bundle, self.engine_name).sha256[:12]
-        return {"name": self.bundle.folder.name, "version": version, "engine": self.engine_name}
+        return {"name": self.bundle.folder.name, "version": self.artifact.sha256[:12], "engine": self.engine_name}
 
     def golden_images(self) -> Pixels:
         with np.load(self.bundle.path(self.bundle.manifest.golden), allow_pickle=False) as golden:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from cifar_models.manifest import Manifest
+from cifar_models.manifest import PROBABILITY_DIGITS, Manifest
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,7 +22,12 @@ class Prediction(BaseModel):
 
     label: str = Field(description="The most probable label")
     index: int = Field(ge=0, description="Its place among the model's labels, from 0")
-    probability: Probability = Field(description="Its probability, rounded to 6 digits")
+    probability: Probability = Field(description=f"Its probability, rounded to {PROBABILITY_DIGITS} digits")
+    confident: bool = Field(
+        default=False,
+        description="Whether the probability reaches the threshold from which on answers are right often enough: see "
+        "`selective` in the bundle's manifest for the promise; absent where the bundle makes none",
+    )
     probabilities: dict[str, Probability] = Field(
         description="By label: all in the model's order, or the `top_k` best, best first"
     )

@@ -165,7 +165,7 @@ class Server:
     async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> dict[str, Any]:
         serving = self._find(options.model or self._settings.model)
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
-        answers = predictions(serving.loaded.labels, probabilities, options.top_k)
+        answers = predictions(serving.loaded.labels, probabilities, options.top_k, serving.loaded.threshold)
         serving.metrics.classified(len(images))
         return {"model": serving.description, "predictions": answers}
 

@@ -142,7 +142,7 @@ def on_artifact(**values: Any) -> Callable[[Manifest], None]:
         (lambda manifest: manifest["input"].update(layout="NCHW"), "input.layout"),
         (lambda manifest: manifest["input"].update(shape=["batch", 32, 32, 1]), "input.shape"),
         (lambda manifest: manifest["input"].update(shape=[1, 32, 32, 3]), "input.shape"),
-        (lambda manifest: manifest.update(schema_version=3), "schema_version"),
+        (lambda manifest: manifest.update(schema_version=4), "schema_version"),
         (lambda manifest: manifest.pop("labels"), "labels"),
         (lambda manifest: manifest.update(labels=["cat"]), "labels"),
         (lambda manifest: manifest.update(labels=["cat"] * 10), "label"),

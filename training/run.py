@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
+from cifar_models.revision import source_revision
 from training.model import NORMALISATION
 from training.recipe import Recipe
 from training.trainer import Trainer
@@ -154,13 +154,3 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made ({error.strerror}); name another folder with --out.") from error
-
-
-def source_revision() -> str:
-    """The commit of this checkout, with "-dirty" when files differ from it; "unknown" outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()

@@ -25,6 +25,7 @@ class Prediction(Received):
     label: str
     index: int  # of the label among the model's labels
     probability: float
+    confident: bool | None = None  # whether it is right often enough to act upon; none: the bundle does not say
     probabilities: dict[str, float]
 
 

@@ -1,0 +1,65 @@
+"""Accuracy against speed and size, for many architectures: python -m bench.pareto [--runs runs].
+
+Accuracies are those of trained runs and bundles; an architecture without one is shown as not yet trained.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.pareto.accuracies import RUNS, best_accuracies, read_runs, record
+from bench.pareto.measure import Point, export_fresh, measure
+from bench.pareto.page import plot, render, table
+from bench.report.charts import write_svg
+from bench.serving.machine import describe_machine
+from cifar_models.atomic import replacing
+from cifar_models.errors import run_command
+from cifar_models.registry import find_model
+from export.figures import as_text
+
+ARCHITECTURES = ("lenet", "lenet_120", "batchnorm_net", "resnet20", "cifarnet", "alexnet_bn", "vgg11", "resnet18")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.pareto", description="Accuracy against speed and size: pareto.md, .json and .svg."
+    )
+    parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="NAME")
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: 2)")
+    parser.add_argument("--seconds", type=float, default=2, help="of each timing (default: 2)")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5; the medians count")
+    parser.add_argument("--bundles", type=Path, default=Path("models"), help="folder of the bundles (default: models)")
+    parser.add_argument("--runs", type=Path, help=f"first record the runs in this folder in {RUNS.name}")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the result (default: docs)")
+    options = parser.parse_args()
+    for name in options.architectures:
+        find_model(name)
+    if options.runs:
+        record(read_runs(options.runs))
+    machine = {name: found for name, found in describe_machine().items() if name in ("date", "cpu", "cores", "load")}
+    accuracies = best_accuracies(options.bundles)
+    with TemporaryDirectory() as folder:
+        files = {name: export_fresh(name, Path(folder), options.threads) for name in options.architectures}
+        points = measure(files, accuracies, options.seconds, options.rounds)
+    print(as_text(table(points)))
+    write(points, machine, options)
+
+
+def write(points: Sequence[Point], machine: dict[str, Any], options: argparse.Namespace) -> None:
+    texts = {
+        "pareto.json": json.dumps({"machine": machine, "points": [asdict(point) for point in points]}, indent=2) + "\n",
+        "pareto.md": render(points, machine, options.threads),
+    }
+    if any(point.trained for point in points):
+        write_svg(options.out / "pareto.svg", plot(points))
+    for name, text in texts.items():
+        with replacing(options.out / name) as partial:
+            partial.write_text(text)
+
+
+if __name__ == "__main__":
+    run_command(main)

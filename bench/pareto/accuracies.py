@@ -1,0 +1,89 @@
+"""How accurate each architecture was when it was trained: what runs and bundles say of themselves."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cifar_models.bundle import MANIFEST, read_manifest
+from cifar_models.errors import InputError
+
+RUNS = Path(__file__).with_name("accuracies.json")  # of runs whose folders are not kept in the repository
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """Of float weights, one view of each image."""
+
+    architecture: str
+    source: str  # the run or the bundle
+    data: str
+    epoch: int  # the one that validation chose
+    validation: float  # chooses, among epochs and among runs
+    test: float  # chooses nothing
+
+
+def best_accuracies(bundles: Path) -> dict[str, Accuracy]:
+    """By architecture, the recorded run or the bundle in `bundles` that is best on validation.
+
+    Raises InputError when they are of different data: no figure of one can be compared with one of the other.
+    """
+    best: dict[str, Accuracy] = {}
+    for accuracy in (*read_recorded(), *read_bundles(bundles)):
+        known = best.get(accuracy.architecture)
+        if known is None or accuracy.validation > known.validation:
+            best[accuracy.architecture] = accuracy
+    data = {accuracy.data for accuracy in best.values()}
+    if len(data) > 1:
+        raise InputError(f"Accuracies on {' and '.join(sorted(data))} cannot be compared; mend {RUNS}.")
+    return best
+
+
+def read_recorded() -> list[Accuracy]:
+    return [Accuracy(**entry) for entry in json.loads(RUNS.read_text())]
+
+
+def record(found: list[Accuracy]) -> None:
+    """Keep runs for those who do not have their folders; a run of the same name is replaced."""
+    kept = {accuracy.source: accuracy for accuracy in (*read_recorded(), *found)}
+    RUNS.write_text(json.dumps([asdict(kept[source]) for source in sorted(kept)], indent=2) + "\n")
+
+
+def read_runs(folder: Path) -> list[Accuracy]:
+    """Raises InputError when there is no report of `training.evaluate` in `folder`, or one cannot be read."""
+    paths = sorted(folder.glob("*/report.json"))
+    if not paths:
+        raise InputError(f"{folder} holds no run with a report.json; `python -m training.evaluate RUN` writes one.")
+    return [read_run(path) for path in paths]
+
+
+def read_run(path: Path) -> Accuracy:
+    try:
+        report = json.loads(path.read_text())
+        return Accuracy(
+            architecture=report["recipe"]["model"],
+            source=path.parent.name,
+            data=report["data"],
+            epoch=report["epoch"],
+            validation=report["validation"]["accuracy"],
+            test=report["test"]["accuracy"],
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is no report of `python -m training.evaluate` ({error}); make it again.") from error
+
+
+def read_bundles(folder: Path) -> Iterator[Accuracy]:
+    for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
+        manifest = read_manifest(path.parent)
+        artifact = manifest.find("onnx-fp32") or manifest.artifacts[0]
+        validation, test = artifact.evaluation("validation"), artifact.evaluation("test")
+        if validation is None or test is None:
+            raise InputError(f"{path} does not state both accuracies of {artifact.file}; export it again.")
+        yield Accuracy(
+            architecture=manifest.architecture,
+            source=f"models/{path.parent.name}",
+            data=test.data,
+            epoch=manifest.origin.epoch,
+            validation=validation.accuracy,
+            test=test.accuracy,
+        )

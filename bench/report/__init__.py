@@ -1,0 +1,1 @@
+"""What the shipped bundles are worth, measured again: python -m bench.report (make report)."""

@@ -1,0 +1,50 @@
+"""The commands that made a bundle, as a shell takes them."""
+
+import shlex
+from collections.abc import Iterable
+
+from cifar_models.manifest import Manifest
+
+_WIDTH = 110  # characters of a line, if words allow
+_DIRTY = "-dirty"
+
+Value = str | int | float | bool
+
+
+def commands(manifest: Manifest) -> str:
+    """Lines that make the bundle again, run in a checkout of this package with its data in `data/`."""
+    origin, run = manifest.origin, f"runs/{manifest.name}"
+    # Every field of the recipe, so that defaults may change and the command means the same.
+    options = (option(name, value) for name, value in origin.recipe.items())
+    train = [["python", "-m", "training.fit"], *options, ["--data-name", origin.data], ["--out", run]]
+    formats = ["--formats", *(artifact.key for artifact in manifest.artifacts)]
+    export = [["python", "-m", "export", f"{run}/best.pt"], ["--out", f"models/{manifest.name}"], formats]
+    steps = [*checkout(origin.source_revision), wrap(train)]
+    if manifest.export_revision not in (None, origin.source_revision):
+        steps += checkout(str(manifest.export_revision))
+    return "\n".join([*steps, wrap(export)])
+
+
+def option(name: str, value: Value) -> list[str]:
+    """A field of the recipe on the command line of `training.fit`."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", str(value)]
+
+
+def checkout(revision: str) -> list[str]:
+    if revision == "unknown":
+        return ["# of a source that was no checkout of git"]
+    comment = "  # and changes that were not committed" if revision.endswith(_DIRTY) else ""
+    return [f"git checkout {revision.removesuffix(_DIRTY)}{comment}"]
+
+
+def wrap(words: Iterable[list[str]]) -> str:
+    """One command in lines; an option and its values stay together."""
+    lines = [""]
+    for part in map(shlex.join, words):
+        if lines[-1] and len(lines[-1]) + len(part) > _WIDTH:
+            lines.append(" ")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return " \\\n".join(lines)
