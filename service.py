@@ -14,12 +14,12 @@ from pydantic import Field
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
-from serving.access import ApiKeys, Pages, load_keys
-from serving.app import App
-from serving.connection import stand_before
-from serving.door import Door
-from serving.schemas import Answer
-from serving.server import Server
+from serving.description.answer_types import Answer
+from serving.http.access import ApiKeys, Pages, load_keys
+from serving.http.app import App
+from serving.http.connection import stand_before
+from serving.http.door import Door
+from serving.http.server import Server
 from serving.settings import load_settings
 
 usage_stats.do_not_track.cache_clear()  # the command `bentoml serve` asked before this file could say no
@@ -44,7 +44,7 @@ logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for o
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
     **({"ssl": TLS} if SETTINGS.tls_cert else {}),
-    # Ours say more (`serving.metrics`); BentoML's cost time for each request, and a series for each path that it asks.
+    # Ours say more (`serving.observing`); BentoML's cost time for each request, and make a series of each path asked.
     metrics={"enabled": False},
 )
 class CifarClassifier:

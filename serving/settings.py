@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
     bundles: Path = _SHIPPED  # folder of bundle folders
     model: str = "cifarnet"  # bundle that answers when a request names none
-    engine: str = "auto"  # or a name of serving.engine.ENGINES
+    engine: str = "auto"  # or a name of serving.engines.registry.ENGINES
     allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
     workers: PositiveInt = 1  # processes, each with its own batcher and engine
     threads: Annotated[int, Field(ge=0)] = 0  # of an engine on the CPU; 0: all cores, shared among the workers

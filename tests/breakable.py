@@ -17,12 +17,12 @@ from conftest import MODELS
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving import bundles
-from serving.app import App
-from serving.batcher import Batcher
-from serving.engine import ENGINES, EngineKind
-from serving.onnx_engine import OnnxCpu
-from serving.server import Server
+from serving.batching.batcher import Batcher
+from serving.engines import bundles
+from serving.engines.onnx import OnnxCpu
+from serving.engines.registry import ENGINES, EngineKind
+from serving.http.app import App
+from serving.http.server import Server
 from serving.settings import Settings
 
 ENGINE = "onnxruntime-cpu-int8"

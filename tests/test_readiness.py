@@ -10,7 +10,7 @@ from breakable import Exchange, breakable
 def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_out_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serving.health._INTERVAL", 0)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
@@ -36,7 +36,7 @@ def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_
 
 
 def test_an_engine_that_computes_something_else_afterwards_stays_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.health._INTERVAL", 0)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):

@@ -15,21 +15,21 @@ from starlette.requests import Request
 from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
-from serving.admission import Admission
-from serving.answer import predictions
-from serving.batcher import Batcher
-from serving.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
+from serving.batching.admission import Admission
+from serving.batching.batcher import Batcher
+from serving.batching.health import Health
+from serving.batching.job import Batch
+from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.disconnect import CancelOnDisconnect
+from serving.engines.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.health import Health
-from serving.job import Batch
-from serving.metrics import Metrics, ModelMetrics
-from serving.options import Options, parse_options
-from serving.request import RequestReader, decode_all
+from serving.http.answer import predictions
+from serving.http.disconnect import CancelOnDisconnect
+from serving.http.request import RequestReader, decode_all
+from serving.observing.metrics import Metrics, ModelMetrics
+from serving.observing.trace import Trace, trace_of
 from serving.settings import Settings
-from serving.trace import Trace, trace_of
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from serving.job import Batch
+from serving.batching.job import Batch
 
 logger = logging.getLogger(__name__)
 

@@ -32,10 +32,10 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.engine import Engine
+from serving.batching.job import Batch, Job, Slice, Timings
+from serving.batching.job_queue import JobQueue
+from serving.engines.registry import Engine
 from serving.errors import DeadlinePassed, EngineFailed, Refusal
-from serving.job import Batch, Job, Slice, Timings
-from serving.job_queue import JobQueue
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from serving.batching.job import Batch, Job, Slice
+from serving.batching.pace import Pace
 from serving.errors import NotReady, QueueFull
-from serving.job import Batch, Job, Slice
-from serving.pace import Pace
 
 _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
 

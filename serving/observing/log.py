@@ -14,7 +14,7 @@ from random import random
 from time import monotonic
 from typing import Any
 
-from serving.trace import Trace
+from serving.observing.trace import Trace
 
 RATE = 5.0  # lines a second for each kind: each error's code, and slowness
 BURST = 20  # lines of a kind at once

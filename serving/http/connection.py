@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.answer import refusal_response
 from serving.errors import Unreadable
+from serving.http.answer import refusal_response
 
 Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 

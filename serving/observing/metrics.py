@@ -21,9 +21,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from serving.job import Batch
-from serving.tally import Cells, Key, Tally, read
-from serving.trace import Trace
+from serving.batching.job import Batch
+from serving.observing.tally import Cells, Key, Tally, read
+from serving.observing.trace import Trace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
