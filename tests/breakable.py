@@ -61,7 +61,9 @@ class BreakableEngine:
 
 
 @asynccontextmanager
-async def breakable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, BreakableEngine]]:
+async def breakable(
+    monkeypatch: pytest.MonkeyPatch, *, timeout: float = PATIENCE
+) -> AsyncIterator[tuple[Server, BreakableEngine]]:
     made: list[BreakableEngine] = []
 
     def load(path: Path, threads: int, max_batch: int) -> BreakableEngine:
@@ -70,7 +72,7 @@ async def breakable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Serv
 
     kind = ENGINES[ENGINE]
     monkeypatch.setattr(bundles, "ENGINES", {ENGINE: EngineKind(kind.artifact, kind.cuda, kind.atol, load)})
-    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=PATIENCE))
+    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=timeout))
     threshold = gc.get_threshold()
     await server.start()
     gc.unfreeze()  # what suits a server does not suit the tests

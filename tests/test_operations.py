@@ -5,7 +5,8 @@ import re
 
 from conftest import ROOT
 
-from serving.observing.log import BURST, RATE, line
+from serving.observing.flood import BURST, RATE
+from serving.observing.log import line
 from serving.observing.metrics import FAMILIES
 from serving.observing.trace import Trace
 from serving.settings import Settings

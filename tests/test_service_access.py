@@ -55,7 +55,7 @@ def test_every_key_opens(stranger: httpx.Client, value: str) -> None:
         "Bearer \u00ff",
     ],
 )
-@pytest.mark.parametrize("path", ["/classify", "/models", "/", "/metrics", "/docs.json", "/nope", "/livez/"])
+@pytest.mark.parametrize("path", ["/classify", "/models", "/docs", "/metrics", "/docs.json", "/nope", "/livez/"])
 def test_without_a_key_nothing_is_told(stranger: httpx.Client, value: str | None, path: str) -> None:
     sent = headers(raw(pictures(1))) | ({} if value is None else {"Authorization": value})
     response = stranger.request(

@@ -14,7 +14,8 @@ from bodies import pictures, post, raw
 from conftest import ServerProcess, serving
 from metrics_text import Figures
 
-from serving.observing.log import BURST, RATE, RequestLog
+from serving.observing.flood import BURST, RATE
+from serving.observing.log import RequestLog
 from serving.observing.trace import Trace
 
 Lines = list[dict[str, Any]]

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _DECODING_THREADS = 2
 _CROWDED = 4  # batches
+_LOOK = 0.5  # seconds between looks at the engines
+_HUNG = 5.0  # seconds, at least, that an engine may take for a batch; no longer than a request may, if that is more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,18 @@ class Serving:
     metrics: ModelMetrics
 
 
+def settle_memory() -> None:
+    """Keep what is loaded out of garbage collections, which would walk BentoML's whole heap in the middle of requests.
+
+    What is made later is collected, and not too rarely: asyncio leaves every connection that has ended to the
+    collector, and what is in use during a collection waits for one of the next, rarer kind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # finds nothing, as full collections wait until what the last one found has grown by a quarter
+    gc.set_threshold(20_000, 5, 10)
+
+
 class Server:
     """Answers requests once `start` is done. Making one loads nothing: a parent process does it for the checks."""
 
@@ -55,6 +69,7 @@ class Server:
         self._settings = settings
         self._serving: dict[str, Serving] = {}
         self._failed: dict[str, str] = {}
+        self._watch: asyncio.Task[None]  # of the engines, once they are loaded
         self._ready = False
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
@@ -67,6 +82,11 @@ class Server:
     def ready(self) -> bool:
         """Whether the default bundle is served now."""
         return self._ready and not self._serving[self._settings.model].health.broken
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that was accepted has no answer yet."""
+        return self._admission.inside > 0
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -88,10 +108,8 @@ class Server:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
         await asyncio.to_thread(self._load)
         self._ready = self._settings.model in self._serving
-        # Full collections would walk BentoML's whole heap in the middle of requests, and find nothing to free.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        self._watch = asyncio.create_task(self._watch_engines())
+        settle_memory()
 
     def _load(self) -> None:
         settings = self._settings
@@ -130,12 +148,26 @@ class Server:
         )
         return Serving(loaded, batcher, health, description, metrics)
 
+    async def _watch_engines(self) -> None:
+        """Notice an engine that hangs, which nothing else would: it tells of a batch when that is done."""
+        while True:
+            for serving in self._serving.values():
+                if serving.batcher.oldest > max(_HUNG, self._settings.timeout):
+                    serving.health.note_hung(serving.batcher.oldest)
+                serving.metrics.ready(not serving.health.broken)
+            await asyncio.sleep(_LOOK)
+
+    def drain(self) -> None:
+        """Accept nothing more, and say so: the server will stop."""
+        self._ready = False
+
     async def stop(self) -> None:
         """Answer what was accepted, refuse the rest."""
-        self._ready = False
+        self.drain()
+        self._watch.cancel()
         for serving in self._serving.values():
             serving.health.close()
-        await asyncio.gather(*(serving.batcher.close() for serving in self._serving.values()))
+        await asyncio.gather(*(serving.batcher.close(self._settings.timeout) for serving in self._serving.values()))
         self._threads.shutdown()
         self._large.shutdown()
 
