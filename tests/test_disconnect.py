@@ -33,10 +33,11 @@ def test_a_request_that_is_answered_soon_listens_to_nothing(monkeypatch: pytest.
     async def main() -> None:
         async with breakable(monkeypatch) as (server, _):
             monkeypatch.setattr("serving.http.disconnect._PATIENCE", PATIENCE)
+            before = asyncio.all_tasks()
             exchange = Exchange(server, mark=1)
             assert (await exchange.answer())[0] == 200
             assert not exchange.listened.is_set()
-            assert len(asyncio.all_tasks()) == 1
+            assert asyncio.all_tasks() == before
 
     asyncio.run(main())
 

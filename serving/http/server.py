@@ -1,11 +1,9 @@
 """The server's state: which bundles are loaded, their batchers, and whether it may be asked."""
 
 import asyncio
-import gc
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,18 +14,17 @@ from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from serving.batching.admission import Admission
-from serving.batching.batcher import Batcher
-from serving.batching.health import Health
-from serving.batching.job import Batch
 from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.engines.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
+from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
 from serving.http.answer import predictions
 from serving.http.disconnect import CancelOnDisconnect
+from serving.http.memory import freeze_what_is_loaded, limit_heaps
 from serving.http.request import RequestReader, decode_all
-from serving.observing.metrics import Metrics, ModelMetrics
+from serving.http.serving import Serving, serve
+from serving.observing.metrics import Metrics
 from serving.observing.trace import Trace, trace_of
 from serving.settings import Settings
 
@@ -37,29 +34,6 @@ _DECODING_THREADS = 2
 _CROWDED = 4  # batches
 _LOOK = 0.5  # seconds between looks at the engines
 _HUNG = 5.0  # seconds, at least, that an engine may take for a batch; no longer than a request may, if that is more
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A loaded bundle, the batcher in front of it, and whether its engine still works."""
-
-    loaded: LoadedBundle
-    batcher: Batcher
-    health: Health
-    description: dict[str, str]
-    metrics: ModelMetrics
-
-
-def settle_memory() -> None:
-    """Keep what is loaded out of garbage collections, which would walk BentoML's whole heap in the middle of requests.
-
-    What is made later is collected, and not too rarely: asyncio leaves every connection that has ended to the
-    collector, and what is in use during a collection waits for one of the next, rarer kind.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # finds nothing, as full collections wait until what the last one found has grown by a quarter
-    gc.set_threshold(20_000, 5, 10)
 
 
 class Server:
@@ -106,10 +80,11 @@ class Server:
 
     async def start(self) -> None:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
+        limit_heaps()
         await asyncio.to_thread(self._load)
         self._ready = self._settings.model in self._serving
         self._watch = asyncio.create_task(self._watch_engines())
-        settle_memory()
+        freeze_what_is_loaded()
 
     def _load(self) -> None:
         settings = self._settings
@@ -120,41 +95,18 @@ class Server:
                 self._failed[name] = str(error)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
-            self._serving[name] = self._serve(name, loaded)
+            self._serving[name] = serve(loaded, settings, self.metrics)
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     def _engine_choice(self) -> EngineChoice:
         settings = self._settings
         return EngineChoice(settings.engine, settings.engine_threads, settings.max_batch, settings.allow_fallback)
 
-    def _serve(self, name: str, loaded: LoadedBundle) -> Serving:
-        async def self_test() -> None:
-            images = await asyncio.to_thread(loaded.golden_images)
-            deadline = asyncio.get_running_loop().time() + self._settings.timeout
-            probabilities = await batcher.classify(images, deadline=deadline)
-            await asyncio.to_thread(loaded.check_golden, probabilities)
-
-        def observe_queue(_: Batch) -> None:
-            metrics.queue(batcher.waiting)
-
-        health = Health(name, self_test)
-        description = loaded.describe()
-        metrics = self.metrics.model(description)
-        batcher = Batcher(
-            loaded.engine,
-            max_batch=self._settings.max_batch,
-            max_queue=self._settings.max_queue,
-            observers=[health.note, metrics.batch, observe_queue],
-        )
-        return Serving(loaded, batcher, health, description, metrics)
-
     async def _watch_engines(self) -> None:
         """Notice an engine that hangs, which nothing else would: it tells of a batch when that is done."""
         while True:
             for serving in self._serving.values():
-                if serving.batcher.oldest > max(_HUNG, self._settings.timeout):
-                    serving.health.note_hung(serving.batcher.oldest)
-                serving.metrics.ready(not serving.health.broken)
+                serving.look(patience=max(_HUNG, self._settings.timeout))
             await asyncio.sleep(_LOOK)
 
     def drain(self) -> None:
