@@ -19,7 +19,7 @@ from cifar_models.errors import InputError
 from serving.description.answer_types import Answer
 from serving.http.access import ApiKeys, Pages, load_keys
 from serving.http.app import App
-from serving.http.connection import stand_before
+from serving.http.connection import allow_connections, stand_before
 from serving.http.door import Door
 from serving.http.drain import drain_on_sigterm
 from serving.http.server import Server
@@ -67,6 +67,7 @@ class CifarClassifier:
     async def start(self) -> None:
         for name in ("", "bentoml", "uvicorn.error"):  # the loggers that BentoML gave handlers
             write_in_background(logging.getLogger(name))
+        allow_connections(SETTINGS.max_connections)
         await SERVER.start()
         drain_on_sigterm(SERVER, alone=SETTINGS.workers == 1)
 

@@ -14,6 +14,7 @@ end of its connection; beyond twice as many they are closed before they have sai
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -31,6 +32,8 @@ Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
 _FAREWELL = 1.0  # seconds that a silent connection has for one more request when the server stops
 
+_OTHER_FILES = 256
+
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 
 
@@ -43,6 +46,14 @@ def stand_before(front: Front, *, seconds: float, limit: int) -> None:
     # uvloop takes one new connection in each turn of its loop. Under load a turn is long, the queue of connections
     # overflows, and clients wait for seconds to be told that the server is busy. asyncio's own loop takes all of them.
     LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"]
+
+
+def allow_connections(limit: int) -> None:
+    """Raise this process's own limit of open files, often 1,024, as far as the system lets us, for so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * limit + _OTHER_FILES
+    if resource.RLIM_INFINITY not in (soft, hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
 
 
 class Connection(HttpToolsProtocol):
