@@ -3,23 +3,27 @@
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
 
 import bentoml
+from bentoml._internal.utils import circus
 from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
 from pydantic import Field
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
-from serving.access import ApiKeys, Pages, load_keys
-from serving.app import App
-from serving.connection import stand_before
-from serving.door import Door
-from serving.schemas import Answer
-from serving.server import Server
+from serving.description.answer_types import Answer
+from serving.http.access import ApiKeys, Pages, load_keys
+from serving.http.app import App
+from serving.http.connection import allow_connections, stand_before
+from serving.http.door import Door
+from serving.http.drain import drain_on_sigterm
+from serving.http.server import Server
+from serving.observing.background import write_in_background
 from serving.settings import load_settings
 
 usage_stats.do_not_track.cache_clear()  # the command `bentoml serve` asked before this file could say no
@@ -44,7 +48,7 @@ logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for o
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
     **({"ssl": TLS} if SETTINGS.tls_cert else {}),
-    # Ours say more (`serving.metrics`); BentoML's cost time for each request, and a series for each path that it asks.
+    # Ours say more (`serving.observing`); BentoML's cost time for each request, and make a series of each path asked.
     metrics={"enabled": False},
 )
 class CifarClassifier:
@@ -61,7 +65,11 @@ class CifarClassifier:
 
     @bentoml.on_startup
     async def start(self) -> None:
+        for name in ("", "bentoml", "uvicorn.error"):  # the loggers that BentoML gave handlers
+            write_in_background(logging.getLogger(name))
+        allow_connections(SETTINGS.max_connections)
         await SERVER.start()
+        drain_on_sigterm(SERVER, alone=SETTINGS.workers == 1)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -93,4 +101,6 @@ def in_front_of(app: Any) -> Any:
     return ProxyHeadersMiddleware(door)  # whom the log names is who asked a proxy on this host
 
 
-stand_before(in_front_of, seconds=SETTINGS.client_timeout)
+stand_before(in_front_of, seconds=SETTINGS.client_timeout, limit=SETTINGS.max_connections)
+# A worker that was killed is missed for no longer than this many seconds, BentoML's own figure being 10.
+circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=2)

@@ -10,7 +10,7 @@ from cifar_models.bundle import open_bundle
 from cifar_models.errors import InputError, run_command
 from cifar_models.picture import Pixels
 from export.golden import smooth_images
-from serving.engine import ENGINES, Engine
+from serving.engines.registry import ENGINES, Engine
 from serving.settings import Settings
 
 BATCHES = (1, 32, 64, 256)  # images

@@ -56,13 +56,13 @@ def main() -> None:
 def measure_all() -> None:
     import prometheus_client
 
-    from serving.door import Door
-    from serving.job import Batch, Job
-    from serving.log import line
-    from serving.metrics import FAMILIES, REQUEST
-    from serving.server import Server
+    from serving.batching.job import Batch, Job
+    from serving.http.door import Door
+    from serving.http.server import Server
+    from serving.observing.log import line
+    from serving.observing.metrics import FAMILIES, REQUEST
+    from serving.observing.trace import KEY, Trace, trace_of
     from serving.settings import Settings
-    from serving.trace import KEY, Trace, trace_of
 
     theirs = prometheus_client.Histogram("theirs", "-", ["route"], buckets=REQUEST.bounds).labels("/classify")
     settings = Settings(log_sample=0)

@@ -1,4 +1,4 @@
-"""Bytes to predictions: reading requests, decoding, batching, engines, bundles in memory, answers."""
+"""Bytes to predictions: `http` stands in front of `decoding`, `batching` and, behind that, `engines`."""
 
 import os
 

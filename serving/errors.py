@@ -91,7 +91,7 @@ class QueueFull(Refusal):
 
 
 class Busy(Refusal):
-    """The server holds as much of other requests as it may."""
+    """The server holds as much of other requests as it may, or as many connections."""
 
     status, code, headers = 429, "busy", _SOON
 

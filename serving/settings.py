@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
     bundles: Path = _SHIPPED  # folder of bundle folders
     model: str = "cifarnet"  # bundle that answers when a request names none
-    engine: str = "auto"  # or a name of serving.engine.ENGINES
+    engine: str = "auto"  # or a name of serving.engines.registry.ENGINES
     allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
     workers: PositiveInt = 1  # processes, each with its own batcher and engine
     threads: Annotated[int, Field(ge=0)] = 0  # of an engine on the CPU; 0: all cores, shared among the workers
@@ -39,6 +39,7 @@ class Settings(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from a request's first byte to its answer
     log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
     log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
+    max_connections: PositiveInt = 4096  # of a worker; a request over one more gets 429 and the end of its connection
     client_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0  # seconds to send a header, or to take an answer
     max_held_bytes: Annotated[int, Field(ge=0)] = 0  # of all bodies a worker holds at once; 0: eight times max_bytes
     api_key: SecretStr | None = None  # what `Authorization: Bearer` must say; none: everybody may ask

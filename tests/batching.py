@@ -9,7 +9,7 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.batcher import Batcher
+from serving.batching.batcher import Batcher
 
 MAX_BATCH = 4
 PATIENCE = 20  # seconds after which a wait counts as hung

@@ -16,7 +16,7 @@ from PIL import Image
 from cifar_models.bundle import Probabilities, read_manifest
 from cifar_models.picture import Pixels
 from export.golden import smooth_images
-from serving.engine import ENGINES
+from serving.engines.registry import ENGINES
 from serving.settings import load_settings
 
 DEFAULT = load_settings({}).model

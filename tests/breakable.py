@@ -17,12 +17,12 @@ from conftest import MODELS
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving import bundles
-from serving.app import App
-from serving.batcher import Batcher
-from serving.engine import ENGINES, EngineKind
-from serving.onnx_engine import OnnxCpu
-from serving.server import Server
+from serving.batching.batcher import Batcher
+from serving.engines import bundles
+from serving.engines.onnx import OnnxCpu
+from serving.engines.registry import ENGINES, EngineKind
+from serving.http.app import App
+from serving.http.server import Server
 from serving.settings import Settings
 
 ENGINE = "onnxruntime-cpu-int8"
@@ -61,7 +61,9 @@ class BreakableEngine:
 
 
 @asynccontextmanager
-async def breakable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, BreakableEngine]]:
+async def breakable(
+    monkeypatch: pytest.MonkeyPatch, *, timeout: float = PATIENCE
+) -> AsyncIterator[tuple[Server, BreakableEngine]]:
     made: list[BreakableEngine] = []
 
     def load(path: Path, threads: int, max_batch: int) -> BreakableEngine:
@@ -70,7 +72,7 @@ async def breakable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Serv
 
     kind = ENGINES[ENGINE]
     monkeypatch.setattr(bundles, "ENGINES", {ENGINE: EngineKind(kind.artifact, kind.cuda, kind.atol, load)})
-    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=PATIENCE))
+    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=timeout))
     threshold = gc.get_threshold()
     await server.start()
     gc.unfreeze()  # what suits a server does not suit the tests

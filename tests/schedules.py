@@ -11,7 +11,7 @@ from batching import MAX_BATCH, PATIENCE, numbered, numbers_of
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.batcher import Batcher
+from serving.batching.batcher import Batcher
 
 
 class Clock(asyncio.SelectorEventLoop):

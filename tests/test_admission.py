@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, suppress
 
 import pytest
 
-from serving.admission import Admission, Visit
+from serving.batching.admission import Admission, Visit
 from serving.errors import QueueFull
 
 CROWD = 40  # images

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 from batching import MAX_BATCH, PATIENCE, Engine, numbered
 
-from serving.batcher import Batcher
-from serving.job import Batch
+from serving.batching.batcher import Batcher
+from serving.batching.job import Batch
 
 
 @dataclass

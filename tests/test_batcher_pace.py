@@ -9,11 +9,11 @@ import pytest
 from batching import MAX_BATCH
 from schedules import Request, Stage
 
-from serving.batcher import Batcher
+from serving.batching.batcher import Batcher
+from serving.batching.job import Batch, Job
+from serving.batching.job_queue import JobQueue
+from serving.batching.pace import Pace
 from serving.errors import DeadlinePassed, QueueFull
-from serving.job import Batch, Job
-from serving.job_queue import JobQueue
-from serving.pace import Pace
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import MODELS, ROOT, ServerProcess, serving
 
 from cifar_models.bundle import open_bundle
 from cifar_models.manifest import Artifact
-from serving.engine import ENGINES
+from serving.engines.registry import ENGINES
 
 # Before anything else in every process: writes down each name that is looked up, and finds none of them.
 NO_NETWORK = """

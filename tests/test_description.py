@@ -15,13 +15,13 @@ from conftest import ServerProcess, serving
 from described import Description, assert_described, operation
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from serving.app import App
 from serving.client import answers
+from serving.decoding.media_types import FILE_FIELDS, JSON, PICTURES, RAW
+from serving.decoding.options import Options
+from serving.description.answer_types import Answer, FailedModel, Model, Models, Prediction, ServedModel
 from serving.errors import Refusal
-from serving.options import Options
-from serving.request import FILE_FIELDS, JSON, PICTURES, RAW
-from serving.schemas import Answer, FailedModel, Model, Models, Prediction, ServedModel
-from serving.server import Server
+from serving.http.app import App
+from serving.http.server import Server
 from serving.settings import Settings
 
 FORM_TYPE = FORM.partition(";")[0]

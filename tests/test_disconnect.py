@@ -8,7 +8,7 @@ from batching import PATIENCE
 from bodies import RAW, pictures
 from breakable import BreakableEngine, Exchange, breakable, not_found
 
-from serving.app import App
+from serving.http.app import App
 
 
 def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,11 +32,12 @@ def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.Mo
 def test_a_request_that_is_answered_soon_listens_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with breakable(monkeypatch) as (server, _):
-            monkeypatch.setattr("serving.disconnect._PATIENCE", PATIENCE)
+            monkeypatch.setattr("serving.http.disconnect._PATIENCE", PATIENCE)
+            before = asyncio.all_tasks()
             exchange = Exchange(server, mark=1)
             assert (await exchange.answer())[0] == 200
             assert not exchange.listened.is_set()
-            assert len(asyncio.all_tasks()) == 1
+            assert asyncio.all_tasks() == before
 
     asyncio.run(main())
 

@@ -11,13 +11,13 @@ from conftest import MODELS
 
 from cifar_models.bundle import BundleError, Probabilities
 from cifar_models.errors import InputError
-from serving import bundles
-from serving.bundles import EngineChoice, LoadedBundle, check_engine, load_bundle
-from serving.device import has_cuda
-from serving.engine import ENGINES, Engine
-from serving.onnx_engine import OnnxBuckets, OnnxCpu
-from serving.staging import bucket, buckets
-from serving.torch_engine import TorchScript
+from serving.engines import bundles
+from serving.engines.bundles import EngineChoice, LoadedBundle, check_engine, load_bundle
+from serving.engines.device import has_cuda
+from serving.engines.onnx import OnnxBuckets, OnnxCpu
+from serving.engines.registry import ENGINES, Engine
+from serving.engines.staging import bucket, buckets
+from serving.engines.torchscript import TorchScript
 
 MAX_BATCH = 12
 BUNDLE = MODELS / DEFAULT

@@ -22,7 +22,7 @@ from export.folder import replacing_folder
 from export.parity import TOLERANCES
 from export.reference import build_reference
 from export.source import Source, load_source
-from serving.bundles import find_bundles
+from serving.engines.bundles import find_bundles
 
 
 @pytest.fixture(scope="module")

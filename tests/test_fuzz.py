@@ -22,10 +22,10 @@ from mutations import BODIES, FORMS, HEADS, PICTURES, QUERIES, TEXTS, TRANSFER, 
 from PIL import Image
 from wire import connected, read_to_end
 
-from serving.decode import decode_picture, open_picture
-from serving.document import read_document
+from serving.decoding.document import read_document
+from serving.decoding.multipart import parse_form
+from serving.decoding.pictures import decode_picture, open_picture
 from serving.errors import Refusal
-from serving.multipart import parse_form
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from serving.health import Health
-from serving.job import Batch
+from serving.batching.health import Health
+from serving.batching.job import Batch
 
 GOOD = Batch([None], results=[np.zeros((1, 10), np.float32)])  # type: ignore[list-item]
 BAD = Batch([None], results=[ValueError()])  # type: ignore[list-item]
@@ -36,7 +36,7 @@ async def settle() -> None:
 def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_mends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serving.health._INTERVAL", 0)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
         self_test = SelfTest(failures=4)

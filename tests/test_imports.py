@@ -17,7 +17,17 @@ OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "te
 PACKAGES = ("cifar_models", "training", "export", "serving")
 WITH_BENTOML = {"service.py"}
 WITH_STARLETTE = {
-    f"serving/{name}.py" for name in ("access", "app", "answer", "disconnect", "door", "request", "server")
+    f"serving/http/{name}.py" for name in ("access", "app", "answer", "disconnect", "door", "request", "server")
+}
+# What each folder of the server may know of the others; all know its errors and its settings.
+INSIDE_SERVING: dict[str, set[str]] = {
+    "engines": set(),
+    "batching": {"engines"},
+    "observing": {"batching"},
+    "decoding": set(),
+    "description": {"decoding"},
+    "http": {"engines", "batching", "observing", "decoding", "description"},
+    "client": set(),
 }
 
 
@@ -26,8 +36,8 @@ def python_files(package: str) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
-def imported_packages(path: Path) -> set[str]:
-    """The top-level packages that a file imports anywhere, in functions too."""
+def imported_modules(path: Path) -> set[str]:
+    """All that a file imports anywhere, in functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -37,7 +47,17 @@ def imported_packages(path: Path) -> set[str]:
             names.add(node.module or "")
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
             names.add(ast.literal_eval(node.args[0]))
-    return {name.partition(".")[0] for name in names}
+    return names
+
+
+def imported_packages(path: Path) -> set[str]:
+    """The top-level packages among them."""
+    return {name.partition(".")[0] for name in imported_modules(path)}
+
+
+def folders_of_serving(path: Path) -> set[str]:
+    """The folders of `serving` among them."""
+    return {name.split(".")[1] for name in imported_modules(path) if name.startswith("serving.")} & set(INSIDE_SERVING)
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -46,6 +66,19 @@ def test_imports_point_only_at_allowed_packages(package: str) -> None:
     assert paths
     for path in paths:
         assert imported_packages(path) & OURS <= ALLOWED[package], path
+
+
+@pytest.mark.parametrize("folder", INSIDE_SERVING)
+def test_a_folder_of_the_server_knows_only_those_below_it(folder: str) -> None:
+    paths = python_files(f"serving/{folder}")
+    assert paths
+    for path in paths:
+        assert folders_of_serving(path) <= {folder} | INSIDE_SERVING[folder], path
+
+
+def test_every_folder_of_the_server_has_its_place_among_the_others() -> None:
+    assert {path.parent.name for path in (ROOT / "serving").glob("*/*.py")} == set(INSIDE_SERVING)
+    assert {path.name for path in (ROOT / "serving").glob("*.py")} == {"__init__.py", "errors.py", "settings.py"}
 
 
 @pytest.mark.parametrize(

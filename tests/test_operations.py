@@ -5,10 +5,11 @@ import re
 
 from conftest import ROOT
 
-from serving.log import BURST, RATE, line
-from serving.metrics import FAMILIES
+from serving.observing.flood import BURST, RATE
+from serving.observing.log import line
+from serving.observing.metrics import FAMILIES
+from serving.observing.trace import Trace
 from serving.settings import Settings
-from serving.trace import Trace
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 from bodies import DEFAULT
 from breakable import Exchange, breakable
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.http.server import Server
 
 
 def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_out_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serving.health._INTERVAL", 0)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
@@ -36,7 +39,7 @@ def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_
 
 
 def test_an_engine_that_computes_something_else_afterwards_stays_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.health._INTERVAL", 0)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
@@ -70,3 +73,50 @@ def test_a_server_that_stops_is_not_ready_and_answers_what_it_accepted(monkeypat
             assert engine.computed == [1, 2]
 
     asyncio.run(main())
+
+
+def test_an_engine_that_hangs_makes_the_server_unready_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.http.server._HUNG", 0)
+    monkeypatch.setattr("serving.http.server._LOOK", 0.01)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
+
+    async def main() -> None:
+        async with breakable(monkeypatch, timeout=1) as (server, engine):
+            engine.go.clear()
+            status, content = await Exchange(server, mark=1).answer()
+            assert (status, content["error"]["code"]) == (504, "deadline_passed")
+            await until(server, ready=False)
+            status, content = await Exchange(server, mark=2).answer()
+            assert (status, content["error"]["code"]) == (503, "not_ready")
+            assert ready_in_metrics(server) == 0
+            engine.go.set()
+            await until(server, ready=True)
+            assert (await Exchange(server, mark=3).answer())[0] == 200
+            assert 2 not in engine.computed
+
+    asyncio.run(main())
+
+
+def test_a_server_whose_engine_hangs_stops_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch, timeout=0.2) as (server, engine):
+            engine.go.clear()
+            assert (await Exchange(server, mark=1).answer())[0] == 504
+            await asyncio.wait_for(server.stop(), 10)
+            assert not engine.go.is_set()
+
+    asyncio.run(main())
+
+
+async def until(server: Server, *, ready: bool) -> None:
+    async with asyncio.timeout(20):
+        while server.ready is not ready:
+            await asyncio.sleep(0)
+
+
+def ready_in_metrics(server: Server) -> float:
+    for family in text_string_to_metric_families(server.metrics.render().decode()):
+        for sample in family.samples:
+            if (sample.name, sample.labels) == ("cifar_model_ready", {"model": DEFAULT}):
+                return sample.value
+    raise AssertionError("the metric is missing")

@@ -45,7 +45,7 @@ onnxruntime.SessionOptions()
 """
 
 
-@pytest.mark.parametrize("package", ["serving.engine", "export.verify"])
+@pytest.mark.parametrize("package", ["serving.engines.registry", "export.verify"])
 def test_onnx_runtime_keeps_no_identifier_of_the_machine(package: str, tmp_path: Path) -> None:
     # It reports nothing where it finds the variables of a test or a build machine.
     ours = {name: os.environ[name] for name in ("PATH", "VIRTUAL_ENV", "OMP_WAIT_POLICY") if name in os.environ}

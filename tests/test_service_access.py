@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from bodies import assert_right, headers, pictures, post, raw
+from bodies import assert_right, encode, headers, pictures, post, raw
+from browser import Page
 from conftest import ServerProcess, command, serving
 
 KEY, OLD_KEY, NEW_KEY = "key-in-the-environment", "first~key(in)the!file", "second-key-in-the-file"
@@ -55,7 +56,7 @@ def test_every_key_opens(stranger: httpx.Client, value: str) -> None:
         "Bearer \u00ff",
     ],
 )
-@pytest.mark.parametrize("path", ["/classify", "/models", "/", "/metrics", "/docs.json", "/nope", "/livez/"])
+@pytest.mark.parametrize("path", ["/classify", "/models", "/docs", "/metrics", "/docs.json", "/nope", "/livez/"])
 def test_without_a_key_nothing_is_told(stranger: httpx.Client, value: str | None, path: str) -> None:
     sent = headers(raw(pictures(1))) | ({} if value is None else {"Authorization": value})
     response = stranger.request(
@@ -74,6 +75,20 @@ def _latin(sent: dict[str, str]) -> list[tuple[bytes, bytes]]:
 def test_two_keys_in_one_request_are_none(stranger: httpx.Client) -> None:
     both = [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {KEY}")]
     assert stranger.get("/models", headers=both).status_code == 401
+
+
+def test_the_page_asks_for_a_key_and_sends_it(guarded: ServerProcess, page: Page, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encode(pictures(1)[0]))
+    page.open(f"{guarded.url}/")
+    page.wait_for("!document.querySelector('.key').hidden")
+    page.choose_files("input[type=file]", picture)
+    page.wait_for("/no valid API key/.test(document.querySelector('section').innerText)")
+    page.type_into(".key input", KEY)
+    page.choose_files("input[type=file]", picture)
+    page.wait_for("document.querySelectorAll('dt').length === 3")
+    assert page.run("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+    assert page.run("getComputedStyle(document.querySelector('#links')).display") == "none"  # a link carries no key
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])

@@ -14,8 +14,9 @@ from bodies import pictures, post, raw
 from conftest import ServerProcess, serving
 from metrics_text import Figures
 
-from serving.log import BURST, RATE, RequestLog
-from serving.trace import Trace
+from serving.observing.flood import BURST, RATE
+from serving.observing.log import RequestLog
+from serving.observing.trace import Trace
 
 Lines = list[dict[str, Any]]
 

@@ -11,7 +11,7 @@ from conftest import ServerProcess, serving
 from metrics_text import Figures
 from test_service_concurrency import post_together
 
-from serving.metrics import FAMILIES
+from serving.observing.metrics import FAMILIES
 
 STAGES = ("cifar_receive_duration_seconds", "cifar_decode_duration_seconds")
 PATIENCE = 60  # seconds

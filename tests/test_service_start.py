@@ -10,7 +10,7 @@ from bodies import DEFAULT, assert_right, pictures, post, raw
 from conftest import MODELS, command, serving
 from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
 
-from serving.device import has_cuda
+from serving.engines.device import has_cuda
 
 
 def serve_in_vain(tmp_path: Path, **environment: str) -> str:

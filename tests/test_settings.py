@@ -26,6 +26,7 @@ VALUES = {
     "CIFAR_TIMEOUT": ("0.5", 0.5),
     "CIFAR_LOG_SAMPLE": ("0.5", 0.5),
     "CIFAR_LOG_SLOW": ("inf", float("inf")),
+    "CIFAR_MAX_CONNECTIONS": ("99", 99),
     "CIFAR_CLIENT_TIMEOUT": ("0.5", 0.5),
     "CIFAR_MAX_HELD_BYTES": ("33554432", 33554432),
     "CIFAR_API_KEY": ("open-sesame", SecretStr("open-sesame")),
@@ -87,6 +88,7 @@ def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
         ("CIFAR_LOG_SLOW", "0", "greater than 0"),
         ("CIFAR_LOG_SLOW", "nan", "greater than 0"),
         ("CIFAR_CLIENT_TIMEOUT", "0", "greater than 0"),
+        ("CIFAR_MAX_CONNECTIONS", "0", "greater than or equal to 1"),
         ("CIFAR_MAX_HELD_BYTES", "-1", "greater than or equal to 0"),
         ("CIFAR_CORS_ORIGINS", "page.example", "'page.example' is no origin"),
         ("CIFAR_CORS_ORIGINS", "https://page.example/", "is no origin"),
@@ -129,7 +131,7 @@ def test_a_key_does_not_show_in_the_settings() -> None:
 def test_the_defaults_in_the_documentation_are_those_of_the_settings() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     written = re.findall(r"^\| `CIFAR_(\w+)`[^|]*\| ([\d,]+)\b", text, re.MULTILINE)
-    assert len(written) == 7
+    assert len(written) == 8
     for name, value in written:
         assert float(value.replace(",", "")) == getattr(Settings(), name.lower())
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from serving.tally import Process, Tally, read
+from serving.observing.tally import Process, Tally, read
 
 COUNT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from serving.tally import Tally
+from serving.observing.tally import Tally
 tally = Tally(Path(sys.argv[1]))
 tally.cells(("count", "a"), 3)[1] += 5
 tally.cells(("gauge",), 1, live=True)[0] = 7

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.app import App
-from serving.server import Server
+from serving.http.app import App
+from serving.http.server import Server
 from serving.settings import load_settings
 
 SERVER = Server(load_settings())

@@ -3,9 +3,9 @@
 from typing import Any
 
 from cifar_models.cifar10 import IMAGE_SIZE
-from serving.decode import IMAGE_BYTES
+from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
+from serving.decoding.pictures import IMAGE_BYTES
 from serving.description.schemas import option_schemas
-from serving.request import FILE_FIELDS, FORM, JSON, PICTURES, RAW
 from serving.settings import Settings
 
 

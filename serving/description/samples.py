@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from serving.decode import IMAGE_BYTES
-from serving.request import FORM, JSON, PICTURES, RAW
+from serving.decoding.media_types import FORM, JSON, PICTURES, RAW
+from serving.decoding.pictures import IMAGE_BYTES
 
 ADDRESS = "http://localhost:3000"  # the page writes its own in its place
 PICTURE = "cat.png"

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from serving.options import Options
-from serving.schemas import Answer, Models, Refused
+from serving.decoding.options import Options
+from serving.description.answer_types import Answer, Models, Refused
 
 _PLACE = "#/components/schemas/"
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.onnx_engine import OnnxBuckets, OnnxCpu
-from serving.torch_engine import TorchScript
+from serving.engines.onnx import OnnxBuckets, OnnxCpu
+from serving.engines.torchscript import TorchScript
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
 from cifar_models.picture import Pixels
-from serving.decode import decode_levels
+from serving.decoding.pictures import decode_levels
 from serving.errors import Refusal, TooLarge, Unacceptable, Unreadable
 
 EXPECTED = 'The JSON must be an object with a list, {"images": [...]}.'

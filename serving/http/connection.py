@@ -6,11 +6,15 @@ has too much to do. What is not ours goes on to BentoML's.
 
 Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits
 for ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
+
+Each connection costs memory, so there may be `limit` of them. The request of one more is refused, with a reason and the
+end of its connection; beyond twice as many they are closed before they have said anything.
 """
 
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -20,22 +24,36 @@ from typing import Any, ClassVar
 from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.answer import refusal_response
 from serving.errors import Unreadable
+from serving.http.answer import refusal_response
 
 Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
+_FAREWELL = 1.0  # seconds that a silent connection has for one more request when the server stops
+
+_OTHER_FILES = 256
+
+CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 
 
-def stand_before(front: Front, *, seconds: float) -> None:
+def stand_before(front: Front, *, seconds: float, limit: int) -> None:
     """Make uvicorn, which BentoML starts with "auto", use Connection; `front` is given BentoML's application."""
     Connection.front = staticmethod(cache(front))
     Connection.seconds = seconds
+    Connection.limit = limit
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
     # uvloop takes one new connection in each turn of its loop. Under load a turn is long, the queue of connections
     # overflows, and clients wait for seconds to be told that the server is busy. asyncio's own loop takes all of them.
     LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"]
+
+
+def allow_connections(limit: int) -> None:
+    """Raise this process's own limit of open files, often 1,024, as far as the system lets us, for so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * limit + _OTHER_FILES
+    if resource.RLIM_INFINITY not in (soft, hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
 
 
 class Connection(HttpToolsProtocol):
@@ -43,16 +61,22 @@ class Connection(HttpToolsProtocol):
 
     front: ClassVar[Front]
     seconds: ClassVar[float]
+    limit: ClassVar[int]
+    draining: ClassVar[bool] = False  # every answer is the last one of its connection
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.app = Connection.front(self.app)
+        self._crowded = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._crowded = len(self.connections) > self.limit
         self._header_timer = self.loop.call_later(self.seconds, self._close)
+        if len(self.connections) > 2 * self.limit:
+            self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
@@ -67,7 +91,24 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
+        if self._crowded:
+            self.scope[CROWDED] = True  # type: ignore[literal-required]
         super().on_headers_complete()
+        if self._crowded or self.draining:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """The server stops. uvicorn would close a silent connection while the next request is on its way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._stop_header_timer()
+            self._header_timer = self.loop.call_later(_FAREWELL, self._close)
+        else:
+            self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
         super().pause_writing()

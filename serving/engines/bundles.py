@@ -13,9 +13,9 @@ from cifar_models.bundle import MANIFEST, Bundle, BundleError, Probabilities, op
 from cifar_models.errors import InputError
 from cifar_models.manifest import Artifact
 from cifar_models.picture import Pixels
-from serving.device import has_cuda
-from serving.engine import AUTO, ENGINES, Engine
-from serving.staging import IMAGE_SHAPE
+from serving.engines.device import has_cuda
+from serving.engines.registry import AUTO, ENGINES, Engine
+from serving.engines.staging import IMAGE_SHAPE
 
 logger = logging.getLogger(__name__)
 

@@ -14,36 +14,13 @@ from random import random
 from time import monotonic
 from typing import Any
 
-from serving.trace import Trace
-
-RATE = 5.0  # lines a second for each kind: each error's code, and slowness
-BURST = 20  # lines of a kind at once
+from serving.observing.background import Background
+from serving.observing.flood import Bucket
+from serving.observing.trace import Trace
 
 _LONGEST_MESSAGE = 200  # characters; it repeats what the client sent
 _LONGEST_CLIENT = 64
 _STAGES = ("receive", "decode", "queue", "inference", "total")
-
-
-class Bucket:
-    """Tokens that come at a steady rate; counts who went without one."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._tokens = float(BURST)
-        self._filled = clock()
-        self._suppressed = 0
-
-    def take(self) -> int | None:
-        """None if there is no token; else how many have gone without since the last one was taken."""
-        now = self._clock()
-        self._tokens = min(BURST, self._tokens + (now - self._filled) * RATE)
-        self._filled = now
-        if self._tokens < 1:
-            self._suppressed += 1
-            return None
-        self._tokens -= 1
-        suppressed, self._suppressed = self._suppressed, 0
-        return suppressed
 
 
 class RequestLog:
@@ -104,5 +81,5 @@ def request_writer() -> Callable[[str], None]:
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(Background(handler))
     return logger.info

@@ -13,16 +13,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answer import json_response, refusal_response
-from serving.errors import EngineFailed, MethodNotAllowed, NotFound, Refusal
-from serving.metrics import CONTENT_TYPE
-from serving.server import Server
-from serving.trace import trace_of
+from serving.errors import Busy, EngineFailed, MethodNotAllowed, NotFound, Refusal
+from serving.http.answer import json_response, refusal_response
+from serving.http.connection import CROWDED
+from serving.http.server import Server
+from serving.observing.metrics import CONTENT_TYPE
+from serving.observing.trace import trace_of
 
 logger = logging.getLogger(__name__)
 
 _BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
-_PAGE = Path(__file__).parent / "page" / "index.html"
+_PAGE = Path(__file__).parent.parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -87,6 +88,10 @@ class App:
         return await handler(request)
 
     async def _classify(self, request: Request) -> Response:
+        if CROWDED in request.scope:
+            raise Busy(
+                "There are too many connections; try again later, over one that is open already if there is one."
+            )
         return json_response(await self._server.classify(request))
 
     async def _models(self, request: Request) -> Response:

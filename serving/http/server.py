@@ -1,11 +1,9 @@
 """The server's state: which bundles are loaded, their batchers, and whether it may be asked."""
 
 import asyncio
-import gc
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,37 +13,27 @@ from starlette.requests import Request
 from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
-from serving.admission import Admission
-from serving.answer import predictions
-from serving.batcher import Batcher
-from serving.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
+from serving.batching.admission import Admission
+from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.disconnect import CancelOnDisconnect
+from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.health import Health
-from serving.job import Batch
-from serving.metrics import Metrics, ModelMetrics
-from serving.options import Options, parse_options
-from serving.request import RequestReader, decode_all
+from serving.http.answer import predictions
+from serving.http.disconnect import CancelOnDisconnect
+from serving.http.memory import freeze_what_is_loaded, limit_heaps
+from serving.http.request import RequestReader, decode_all
+from serving.http.serving import Serving, serve
+from serving.observing.metrics import Metrics
+from serving.observing.trace import Trace, trace_of
 from serving.settings import Settings
-from serving.trace import Trace, trace_of
 
 logger = logging.getLogger(__name__)
 
 _DECODING_THREADS = 2
 _CROWDED = 4  # batches
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A loaded bundle, the batcher in front of it, and whether its engine still works."""
-
-    loaded: LoadedBundle
-    batcher: Batcher
-    health: Health
-    description: dict[str, str]
-    metrics: ModelMetrics
+_LOOK = 0.5  # seconds between looks at the engines
+_HUNG = 5.0  # seconds, at least, that an engine may take for a batch; no longer than a request may, if that is more
 
 
 class Server:
@@ -55,6 +43,7 @@ class Server:
         self._settings = settings
         self._serving: dict[str, Serving] = {}
         self._failed: dict[str, str] = {}
+        self._watch: asyncio.Task[None]  # of the engines, once they are loaded
         self._ready = False
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
@@ -67,6 +56,11 @@ class Server:
     def ready(self) -> bool:
         """Whether the default bundle is served now."""
         return self._ready and not self._serving[self._settings.model].health.broken
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that was accepted has no answer yet."""
+        return self._admission.inside > 0
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -86,12 +80,11 @@ class Server:
 
     async def start(self) -> None:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
+        limit_heaps()
         await asyncio.to_thread(self._load)
         self._ready = self._settings.model in self._serving
-        # Full collections would walk BentoML's whole heap in the middle of requests, and find nothing to free.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        self._watch = asyncio.create_task(self._watch_engines())
+        freeze_what_is_loaded()
 
     def _load(self) -> None:
         settings = self._settings
@@ -102,40 +95,31 @@ class Server:
                 self._failed[name] = str(error)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
-            self._serving[name] = self._serve(name, loaded)
+            self._serving[name] = serve(loaded, settings, self.metrics)
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     def _engine_choice(self) -> EngineChoice:
         settings = self._settings
         return EngineChoice(settings.engine, settings.engine_threads, settings.max_batch, settings.allow_fallback)
 
-    def _serve(self, name: str, loaded: LoadedBundle) -> Serving:
-        async def self_test() -> None:
-            images = await asyncio.to_thread(loaded.golden_images)
-            deadline = asyncio.get_running_loop().time() + self._settings.timeout
-            probabilities = await batcher.classify(images, deadline=deadline)
-            await asyncio.to_thread(loaded.check_golden, probabilities)
+    async def _watch_engines(self) -> None:
+        """Notice an engine that hangs, which nothing else would: it tells of a batch when that is done."""
+        while True:
+            for serving in self._serving.values():
+                serving.look(patience=max(_HUNG, self._settings.timeout))
+            await asyncio.sleep(_LOOK)
 
-        def observe_queue(_: Batch) -> None:
-            metrics.queue(batcher.waiting)
-
-        health = Health(name, self_test)
-        description = loaded.describe()
-        metrics = self.metrics.model(description)
-        batcher = Batcher(
-            loaded.engine,
-            max_batch=self._settings.max_batch,
-            max_queue=self._settings.max_queue,
-            observers=[health.note, metrics.batch, observe_queue],
-        )
-        return Serving(loaded, batcher, health, description, metrics)
+    def drain(self) -> None:
+        """Accept nothing more, and say so: the server will stop."""
+        self._ready = False
 
     async def stop(self) -> None:
         """Answer what was accepted, refuse the rest."""
-        self._ready = False
+        self.drain()
+        self._watch.cancel()
         for serving in self._serving.values():
             serving.health.close()
-        await asyncio.gather(*(serving.batcher.close() for serving in self._serving.values()))
+        await asyncio.gather(*(serving.batcher.close(self._settings.timeout) for serving in self._serving.values()))
         self._threads.shutdown()
         self._large.shutdown()
 

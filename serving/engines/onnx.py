@@ -11,8 +11,8 @@ import numpy as np
 from cifar_models.bundle import Probabilities
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
-from serving.device import pin
-from serving.staging import IMAGE_SHAPE, Slots, bucket, buckets, cut, gather, gather_into
+from serving.engines.device import pin
+from serving.engines.staging import IMAGE_SHAPE, Slots, bucket, buckets, cut, gather, gather_into
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.log import RequestLog, request_writer
-from serving.request_id import HEADER, RequestIds
-from serving.server import Server
+from serving.http.server import Server
+from serving.observing.log import RequestLog, request_writer
+from serving.observing.request_id import HEADER, RequestIds
+from serving.observing.trace import KEY, Trace
 from serving.settings import Settings
-from serving.trace import KEY, Trace
 
 _GONE = 499, "client_gone"  # nginx's status for a client who did not wait for an answer
 _NOT_OURS = "framework"  # an error that BentoML answered

@@ -9,13 +9,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_models.errors import InputError
-from serving.answer import refusal_response
 from serving.errors import Unauthorized
+from serving.http.answer import refusal_response
+from serving.observing.trace import trace_of
 from serving.settings import Settings
-from serving.trace import trace_of
 
-# Whoever watches the process has no key, and learns nothing but whether it lives.
-OPEN_PATHS = {"/livez", "/readyz", "/healthz"}
+# Whoever watches the process has no key, and learns nothing but whether it lives. The page asks its reader for one.
+OPEN_PATHS = {"/livez", "/readyz", "/healthz", "/"}
 
 _SENT_BY_PAGES = ["Authorization", "Content-Type", "X-Request-ID"]
 _READ_BY_PAGES = ["Retry-After", "WWW-Authenticate", "X-Request-ID"]

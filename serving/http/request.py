@@ -11,23 +11,20 @@ from PIL import Image
 from starlette.requests import Request
 
 from cifar_models.picture import Pixels
-from serving.budget import HeldBody, HeldBytes
-from serving.decode import MetadataBytes, decode_base64, decode_picture, decode_raw, open_picture
-from serving.document import EXPECTED, read_document
+from serving.decoding.budget import HeldBody, HeldBytes
+from serving.decoding.document import EXPECTED, read_document
+from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
+from serving.decoding.multipart import parse_form
+from serving.decoding.options import Options, parse_options
+from serving.decoding.pictures import MetadataBytes, decode_base64, decode_picture, decode_raw, open_picture
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
-from serving.multipart import parse_form
-from serving.options import Options, parse_options
+from serving.observing.trace import trace_of
 from serving.settings import Settings
-from serving.trace import trace_of
 
 T = TypeVar("T")
 Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pixels, or why it is none of these
 
-PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
-FORM, JSON, RAW = "multipart/form-data", "application/json", "application/octet-stream"
-
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
-FILE_FIELDS = ("images", "image")
 
 # Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
 _INLINE_BYTES = 64 * 1024

@@ -32,10 +32,10 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.engine import Engine
+from serving.batching.job import Batch, Job, Slice, Timings
+from serving.batching.job_queue import JobQueue
+from serving.engines.registry import Engine
 from serving.errors import DeadlinePassed, EngineFailed, Refusal
-from serving.job import Batch, Job, Slice, Timings
-from serving.job_queue import JobQueue
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,11 @@ class Batcher:
         """Batches that are being computed."""
         return self._queue.in_flight
 
+    @property
+    def oldest(self) -> float:
+        """Seconds that the engine has had the oldest of these batches; 0 when there is none."""
+        return self._queue.oldest
+
     async def classify(self, images: Pixels, *, deadline: float, timings: Timings | None = None) -> Probabilities:
         """Probabilities float32 [n, classes] of images uint8 [n, 32, 32, 3], n >= 1; fills `timings` in.
 
@@ -98,11 +103,14 @@ class Batcher:
             timer.cancel()
             self._queue.withdraw(job)  # whatever ended the wait
 
-    async def close(self) -> None:
-        """Refuse new work, finish what was accepted, and stop the threads."""
+    async def close(self, timeout: float | None = None) -> None:
+        """Refuse new work, finish what was accepted, and stop the threads; leave one that takes longer than `timeout`.
+
+        A thread that an engine never gives back cannot be stopped; it ends with the process.
+        """
         self._queue.close()
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, timeout)
 
     def _serve(self) -> None:
         """A lane: in a thread of its own, one batch after the other until the queue is closed."""

@@ -21,9 +21,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from serving.job import Batch
-from serving.tally import Cells, Key, Tally, read
-from serving.trace import Trace
+from serving.batching.job import Batch
+from serving.observing.tally import Cells, Key, Tally, read
+from serving.observing.trace import Trace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -60,13 +60,16 @@ IMAGES = Family("cifar_images_total", "Images that were classified.", ("model",)
 IN_FLIGHT = Family("cifar_in_flight_requests", "Requests that have not ended.")
 QUEUE = Family("cifar_queue_images", "Images that wait for the engine.", ("model",))
 BUNDLE = Family("cifar_bundle_info", "1 for each bundle that is served.", ("model", "version", "engine"))
+READY = Family(
+    "cifar_model_ready", "Workers that the bundle's engine works in; one that is broken or hung does not.", ("model",)
+)
 WORKERS = Family("cifar_workers", "Worker processes that live.")
 
 FAMILIES = {
     family.name: family
     for family in (
         *(REQUESTS, REQUEST, RECEIVE, DECODE, WAIT, BATCH),
-        *(INFERENCE, IMAGES, IN_FLIGHT, QUEUE, BUNDLE, WORKERS),
+        *(INFERENCE, IMAGES, IN_FLIGHT, QUEUE, BUNDLE, READY, WORKERS),
     )
 }
 
@@ -103,6 +106,7 @@ class ModelMetrics:
     def __init__(self, metrics: "Metrics", model: str) -> None:
         self._waited = metrics.histogram(WAIT, model)
         self.queue: Callable[[float], None] = metrics.number(QUEUE, model).set
+        self.ready: Callable[[float], None] = metrics.number(READY, model).set
         self.classified: Callable[[float], None] = metrics.number(IMAGES, model).add
         self._batch = metrics.histogram(BATCH, model)
         self._inference = metrics.histogram(INFERENCE, model)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from serving.job import Batch
+from serving.batching.job import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -13,7 +13,7 @@ _INTERVAL = 5.0  # seconds between self-tests: a driver that recovers does so wi
 
 
 class Health:
-    """Broken after three failed batches in a row, until the golden images come out right again.
+    """Broken after three failed batches in a row, or one that never ends, until the golden images come out right again.
 
     A batch has failed when not one of its images came out: a poisoned request among others is no sign of a broken
     engine. `self_test` asks the engine the way requests do, and raises when the answer is wrong or there is none. It is
@@ -37,7 +37,17 @@ class Health:
         self._failures = self._failures + 1 if batch.failed else 0
         if self.broken:
             logger.error("The engine of %s failed %d batches in a row; it is not asked", self._name, self._failures)
-            self._recovery = asyncio.get_running_loop().create_task(self._recover())
+            self._test_until_it_passes()
+
+    def note_hung(self, seconds: float) -> None:
+        """Observe, on the event loop, that the engine has had a batch for so long that nobody waits for it any more."""
+        if self._recovery is None:
+            logger.error("The engine of %s has had a batch for %.1f s; it is not asked", self._name, seconds)
+            self._failures = _LIMIT
+            self._test_until_it_passes()
+
+    def _test_until_it_passes(self) -> None:
+        self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
         while not await self._passes():

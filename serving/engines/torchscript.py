@@ -9,7 +9,7 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.staging import IMAGE_SHAPE, Slots, buckets, cut, gather_into
+from serving.engines.staging import IMAGE_SHAPE, Slots, buckets, cut, gather_into
 
 
 @dataclass(frozen=True, slots=True)

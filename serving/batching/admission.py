@@ -38,6 +38,11 @@ class Admission:
         self._since: float | None = None  # when it began; none without a crowd
 
     @property
+    def inside(self) -> int:
+        """Images that were let in and are not answered."""
+        return self._inside
+
+    @property
     def wait(self) -> float:
         """Seconds that an image will take that comes now; 0 while that is not known."""
         return self._inside / self._rate if self._rate else 0.0

@@ -4,9 +4,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from serving.batching.job import Batch, Job, Slice
+from serving.batching.pace import Pace
 from serving.errors import NotReady, QueueFull
-from serving.job import Batch, Job, Slice
-from serving.pace import Pace
 
 _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
 
@@ -24,7 +24,7 @@ class JobQueue:
         self._idle = 0  # threads that wait for a batch; none while images wait
         self._assigned: deque[Batch] = deque()  # to threads that were idle
         self._computing = 0  # images taken and not finished
-        self._in_flight = 0  # batches taken and not finished
+        self._in_flight: dict[Batch, float] = {}  # batches taken and not finished, and when they were taken
         self._closed = False
         self._pace = Pace()
         self._last_end = float("-inf")  # of a batch
@@ -37,7 +37,13 @@ class JobQueue:
     @property
     def in_flight(self) -> int:
         """Batches that are being computed."""
-        return self._in_flight
+        return len(self._in_flight)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds since the oldest of these batches was taken; 0 when there is none."""
+        with self._changed:
+            return self._clock() - min(self._in_flight.values(), default=self._clock())
 
     def add(self, job: Job) -> None:
         """Let a job wait for its turn. Raises QueueFull, and NotReady once closed."""
@@ -88,7 +94,7 @@ class JobQueue:
         if not slices:
             return None
         batch = Batch(slices)
-        self._in_flight += 1
+        self._in_flight[batch] = self._clock()
         self._computing += batch.images
         return batch
 
@@ -120,7 +126,7 @@ class JobQueue:
     def finish(self, batch: Batch) -> None:
         """Count a batch as done."""
         with self._changed:
-            self._in_flight -= 1
+            del self._in_flight[batch]
             self._computing -= batch.images
             if not batch.failures:
                 # Where two batches overlap, each kept the engine for what the other did not.

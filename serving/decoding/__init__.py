@@ -1,0 +1,1 @@
+"""Bodies to pixels and options; knows no HTTP."""

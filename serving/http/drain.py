@@ -1,0 +1,68 @@
+"""SIGTERM: what was accepted is answered, and who comes meanwhile is told to go elsewhere.
+
+uvicorn alone would stop accepting connections at once, while BentoML's parent process keeps the port open until its
+last worker has gone: a client who comes in between waits for an answer that nobody will give, and is cut off. So a
+worker goes on accepting, and refuses with 503, until it has answered all that it owes; then it gives the port up.
+"""
+
+import asyncio
+import select
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+
+from serving.http.connection import Connection
+from serving.http.server import Server
+
+_LOOK = 0.02  # seconds between looks at what is owed
+_TURNS = 100  # of the event loop, at most, to accept those who wait for a connection
+
+
+class Drain:
+    """What a worker does between SIGTERM and uvicorn's own end.
+
+    `alone`: no other process accepts from the same port, so that it may be closed for all.
+    """
+
+    def __init__(self, server: Server, front: uvicorn.Server, *, alone: bool) -> None:
+        self._server = server
+        self._front = front
+        self._alone = alone
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """The signal's handler; a second signal changes nothing."""
+        if self._task is None:
+            self._server.drain()
+            Connection.draining = True
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while self._server.busy:
+            await asyncio.sleep(_LOOK)
+        if self._alone:
+            for listener in self._front.servers:
+                await close_port(listener)
+        self._front.handle_exit(signal.SIGTERM, None)
+
+
+async def close_port(listener: asyncio.Server) -> None:
+    """Who comes from here on is refused by the system, though another process has the port open too."""
+    sockets: Any = listener.sockets  # select takes whatever has a file number
+    for _ in range(_TURNS):
+        if not select.select(sockets, [], [], 0)[0]:
+            break
+        await asyncio.sleep(0)  # the loop accepts them
+    for each in listener.sockets:
+        each.shutdown(socket.SHUT_RD)
+    listener.close()
+
+
+def drain_on_sigterm(server: Server, *, alone: bool) -> None:
+    """Called in a worker once it is up, on its event loop; does nothing where it is not uvicorn that runs it."""
+    front = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(front, uvicorn.Server):
+        drain = Drain(server, front, alone=alone)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)

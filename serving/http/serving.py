@@ -1,0 +1,53 @@
+"""One bundle that is served: its batcher, whether its engine works, and what it tells."""
+
+import asyncio
+from dataclasses import dataclass
+
+from serving.batching.batcher import Batcher
+from serving.batching.health import Health
+from serving.batching.job import Batch
+from serving.engines.bundles import LoadedBundle
+from serving.observing.metrics import Metrics, ModelMetrics
+from serving.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A loaded bundle, the batcher in front of it, and whether its engine still works."""
+
+    loaded: LoadedBundle
+    batcher: Batcher
+    health: Health
+    description: dict[str, str]
+    metrics: ModelMetrics
+
+    def look(self, *, patience: float) -> None:
+        """Notice an engine that has had a batch for more than `patience` seconds, and tell whether it is asked."""
+        seconds = self.batcher.oldest
+        if seconds > patience:
+            self.health.note_hung(seconds)
+        self.metrics.ready(not self.health.broken)
+
+
+def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving:
+    """Put a batcher in front of a bundle's engine; its golden images are what tests it later."""
+
+    async def self_test() -> None:
+        images = await asyncio.to_thread(loaded.golden_images)
+        deadline = asyncio.get_running_loop().time() + settings.timeout
+        probabilities = await batcher.classify(images, deadline=deadline)
+        await asyncio.to_thread(loaded.check_golden, probabilities)
+
+    def observe_queue(_: Batch) -> None:
+        told.queue(batcher.waiting)
+
+    description = loaded.describe()
+    health = Health(description["name"], self_test)
+    told = metrics.model(description)
+    batcher = Batcher(
+        loaded.engine,
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        observers=[health.note, told.batch, observe_queue],
+    )
+    return Serving(loaded, batcher, health, description, told)

@@ -1,0 +1,98 @@
+"""A worker that stops or dies: what it accepted is answered, who comes later is refused, another one takes over."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from bodies import assert_right, pictures, post, raw
+from conftest import ServerProcess, serving
+from memory import workers
+from wire import connected, post_head, read_to_end
+
+CLIENTS = 16
+RECOVERY = 15.0  # seconds from a worker's death to the next answer
+
+
+@pytest.fixture
+def stopping(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server that a test stops."""
+    with serving(tmp_path / "log", timeout=30) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def ask_until_refused(server: ServerProcess, stop_after: int) -> list[httpx.Response]:
+    """Ask over one connection after another until none is to be had; tell the server to stop on the way."""
+    images = pictures(8)
+    responses = []
+    while True:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            try:
+                while True:
+                    responses.append(post(client, raw(images)))
+                    if len(responses) == stop_after:
+                        server.process.terminate()
+                    if "close" in responses[-1].headers.get("connection", ""):
+                        break
+            except httpx.ConnectError:
+                return responses
+
+
+def test_under_load_every_request_is_answered_or_cleanly_refused_after_sigterm(stopping: ServerProcess) -> None:
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        found = list(threads.map(lambda number: ask_until_refused(stopping, 10 + number), range(CLIENTS)))
+    assert stopping.process.wait(timeout=60) == 0
+    for responses in found:
+        statuses = [response.status_code for response in responses]
+        assert statuses == sorted(statuses)  # 200, and 503 from some moment on
+        for response in responses:
+            if response.status_code == 200:
+                assert_right(response, pictures(8))
+            else:
+                assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+                assert (response.headers["connection"], response.headers["retry-after"]) == ("close", "1")
+
+
+def test_a_request_that_was_accepted_before_sigterm_may_end_while_others_are_refused(stopping: ServerProcess) -> None:
+    images = pictures(3)
+    body = raw(images)
+    with connected(stopping) as connection:
+        head = post_head(len(body.content)).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+        connection.sendall(head)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100")  # it is being read
+        stopping.process.terminate()
+        with httpx.Client(base_url=stopping.url, timeout=30) as client:
+            while client.get("/readyz").status_code == 200:
+                pass
+            refused = post(client, body)
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        connection.sendall(body.content)
+        assert_right(as_response(read_to_end(connection)), images)
+    assert stopping.process.wait(timeout=60) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(stopping.url)
+
+
+def as_response(data: bytes) -> httpx.Response:
+    head, _, content = data.partition(b"\r\n\r\n")
+    return httpx.Response(int(head.split()[1]), content=content)
+
+
+def test_after_a_worker_was_killed_the_server_answers_again_soon(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with serving(tmp_path / "log") as server:
+        server.wait_until_ready()
+        start = time.monotonic() - started
+        (worker,) = workers(server)
+        os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
+        server.wait_until_ready()
+        # A start of the whole server takes longer than one of a worker: where it is slow, the machine is.
+        assert time.monotonic() - killed < max(RECOVERY, 3 + start)
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(3))), pictures(3))
