@@ -1,9 +1,10 @@
 """A run as Markdown: ratios first, for only they mean something on a machine that does other things too."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from bench.markdown import grid
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
 from bench.serving.rounds import CONNECTIONS, Round
@@ -33,11 +34,6 @@ def markdown(machine: dict[str, Any], rounds: Sequence[Round], opened: Open | No
     if opened:
         sections.append(open_section(opened))
     return "\n\n".join(sections)
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
