@@ -16,17 +16,18 @@ from cifar_models.errors import run_command
 
 _HEAD = """# What a GPU must prove
 
-Made by `make gpu` (`python -m bench.gpu`), which needs one NVIDIA GPU and writes this page and `gpu.json` beside it.
-Each step ends within 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds --again'`;
-`--help` lists them. A step that is done on the same device, versions and inputs is not done again unless asked; a training
-run that its time did not suffice for goes on with the next call. CI runs the steps on the CPU in miniature, so that only
-the device is new on the day."""
+Made by `make gpu` (`python -m bench.gpu`), which needs one NVIDIA GPU and writes this page and `gpu.json` beside
+it. Each step ends within 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds
+--again'`; `--help` lists them. A step that is done on the same device, versions and inputs is not done again
+unless asked; a training run that its time did not suffice for goes on with the next call. CI runs the steps on the
+CPU in miniature, so that only the device is new on the day."""
 
 _MINIATURE = """> **In miniature, on {device}: this shows that the steps run, and says nothing about any device.**"""
 _LIMITS = """Seconds are those of the epochs, validation included. The arithmetic's limit is the device's measured
-bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured bandwidth over the bytes
-that an image's activations move in bfloat16: written and read forward, read once more backward, their gradients written
-and read. Layers that are fused move less, so that a share above 1 is possible."""
+bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured
+bandwidth over the bytes that an image's activations move in bfloat16: written and read forward, read
+once more backward, their gradients written and read. Layers that are fused move less, so that a share
+above 1 is possible."""
 _NOT_YET = "not yet run"
 
 
