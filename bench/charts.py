@@ -12,6 +12,7 @@ matplotlib.use("agg")  # no display is needed
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.growth import PARTS, Growth
 from bench.serving.open_loop import OpenLoop
@@ -117,7 +118,7 @@ def ratios(rounds: Sequence[Round], others: Sequence[str], folder: Path) -> str:
                     continue
                 value = median(values)
                 place = row + (point - (len(CONNECTIONS) - 1) / 2) * height
-                label = f"{connections} connections" if row == 0 else None
+                label = f"{connections} connection{'s' * (connections > 1)}" if row == 0 else None
                 plot.barh(place, value - 1, height * 0.86, left=1, color=_COLOURS[OURS], alpha=shade, label=label)
                 plot.annotate(
                     f"{value:.2f}", (max(value, 1), place), (4, 0), textcoords="offset points", va="center", size=9
@@ -153,14 +154,16 @@ def throughput(rounds: Sequence[Round], servers: Sequence[str], folder: Path) ->
             plot.set_xticks(CONNECTIONS, [str(many) for many in CONNECTIONS], minor=False)
             plot.minorticks_off()
         rate.set_ylim(bottom=0)
-        tail.set_yscale("log")
+        scale_by_ratio(tail)
         tail.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return "throughput"
 
 
 def latency(runs: dict[str, list[OpenLoop]], folder: Path) -> str:
     """Percentiles of latency, counted from the scheduled moment, against the rate that was offered."""
-    with chart(folder, "latency", "Open loop: latency from the scheduled moment", 1, 2, figsize=(10.5, 4.3)) as axes:
+    with chart(
+        folder, "latency", "Open loop: latency from the scheduled moment", 1, 2, figsize=(10.5, 4.3), sharey=True
+    ) as axes:
         for plot, what in zip(axes[0], ("p50_ms", "p99_ms"), strict=True):
             for name, points in runs.items():
                 offered = [run.offered for run in points]
@@ -168,12 +171,19 @@ def latency(runs: dict[str, list[OpenLoop]], folder: Path) -> str:
                 plot.plot(
                     offered, times, "o-", color=_COLOURS[name], label=_NAMES[name], zorder=3 if name == OURS else 2
                 )
-            plot.set(
-                title=what.replace("_ms", ", ms"), xlabel="requests offered a second", yscale="log", xlim=(0, None)
-            )
-        axes[0, 1].sharey(axes[0, 0])
+            plot.set(title=what.replace("_ms", ", ms"), xlabel="requests offered a second", xlim=(0, None))
+            scale_by_ratio(plot)
         axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return "latency"
+
+
+def scale_by_ratio(plot: Axes) -> None:
+    """A logarithmic axis with plain numbers."""
+    plot.set_yscale("log")
+    plot.autoscale(axis="y")
+    plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    plot.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    plot.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_growth(growth: Growth, folder: Path) -> list[str]:
@@ -187,13 +197,15 @@ def draw_growth(growth: Growth, folder: Path) -> list[str]:
             above.plot(places, [point.images_per_second for point in points], line, color=_COLOURS[OURS])
             below.plot(places, [point.p99_ms for point in points], line, color=_COLOURS[OURS], label="p99")
             below.plot(places, [point.p50_ms for point in points], line, color=_COLOURS["fastapi"], label="p50")
-            above.set(title=PARTS[name].partition(";")[0].partition(",")[0], ylim=(0, None))
+            above.set(title=PARTS[name].partition(";")[0].partition(",")[0])
             above.set_xticks(places, [])
             tilted = {"rotation": 30, "ha": "right"} if name == "model" else {}
             below.set_xticks(places, [point.value for point in points], **tilted)
-            below.set(yscale="log")
             for plot in (above, below):
-                plot.margins(x=0.15)
+                plot.margins(0.15)
+                plot.set_ylim(0, 1.1 * plot.dataLim.y1)
+            if name == "images":  # the times of one image and of a thousand do not fit on a linear scale
+                scale_by_ratio(below)
         axes[0, 0].set_ylabel("images a second")
         axes[1, 0].set_ylabel("latency of a request, ms")
         axes[1, 0].legend()

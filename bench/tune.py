@@ -61,7 +61,7 @@ def main() -> None:
     pictures = single_pictures() if precise else single_pictures(BUNDLE / "model.onnx", tolerance=_FP32_TOLERANCE)
     trials: list[Trial] = []
     best = Trial(Configuration(1, available_cores(), MAX_BATCH), None)
-    for propose in (as_it_is, by_workers, by_threads, by_limits):
+    for propose in (as_it_is, *(SEARCHES[name] for name in options.search)):
         for configuration in propose(best.configuration):
             if configuration in [trial.configuration for trial in trials]:
                 continue
@@ -95,6 +95,9 @@ def by_threads(best: Configuration) -> Iterator[Configuration]:
 def by_limits(best: Configuration) -> Iterator[Configuration]:
     for limit in _LIMITS:
         yield replace(best, max_batch=limit)
+
+
+SEARCHES = {"workers": by_workers, "threads": by_threads, "batch": by_limits}
 
 
 def attempt(
@@ -157,6 +160,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--p99-ms", type=float, default=20, help="for 99 of 100 answers (default: 20)")
     parser.add_argument("--seconds", type=float, default=4, help="at each rate (default: 4)")
     parser.add_argument("--engine", choices=[*engine_names(cuda=False), *engine_names(cuda=True)], default=ENGINE)
+    names = list(SEARCHES)
+    parser.add_argument("--search", nargs="+", choices=names, default=names, help=f"default: {' '.join(names)}")
     parser.add_argument("--out", type=Path, default=Path("settings.env"), help="default: settings.env")
     options = parser.parse_args()
     for name in ("p99_ms", "seconds"):
