@@ -56,26 +56,32 @@ class Trial:
 
 def main() -> None:
     options = parse_options()
-    bound, seconds = options.p99_ms, options.seconds
+    trials = search(options)
+    print(table(trials))
+    best = next((trial for trial in reversed(trials) if trial.best), None)
+    if best is None:
+        raise InputError(
+            f"No setting answers in {options.p99_ms:g} ms at {_FIRST_RATE:g} requests a second; try a larger --p99-ms."
+        )
+    write_settings(best, options.engine, options.p99_ms, options.out)
+    print(f"\n{options.out} holds the best. Serve with it: CIFAR_SETTINGS={options.out} bentoml serve")
+
+
+def search(options: argparse.Namespace) -> list[Trial]:
+    """Every configuration that was tried; each that bore a rate bore more than all before it."""
     precise = options.engine.endswith("int8")
     pictures = single_pictures() if precise else single_pictures(BUNDLE / "model.onnx", tolerance=_FP32_TOLERANCE)
+    best, floor = Configuration(1, available_cores(), MAX_BATCH), _FIRST_RATE
     trials: list[Trial] = []
-    best = Trial(Configuration(1, available_cores(), MAX_BATCH), None)
     for propose in (as_it_is, *(SEARCHES[name] for name in options.search)):
-        for configuration in propose(best.configuration):
+        for configuration in propose(best):
             if configuration in [trial.configuration for trial in trials]:
                 continue
-            floor = best.best.offered * _BETTER if best.best else _FIRST_RATE
-            trial = attempt(configuration, options.engine, pictures, floor, bound, seconds)
+            trial = attempt(configuration, options.engine, pictures, floor, options.p99_ms, options.seconds)
             trials.append(trial)
-            best = trial if trial.best else best
-    print(table(trials))
-    if best.best is None:
-        raise InputError(
-            f"No setting answers in {bound:g} ms at {_FIRST_RATE:g} requests a second; try a larger --p99-ms."
-        )
-    write_settings(best, options.engine, bound, options.out)
-    print(f"\n{options.out} holds the best. Serve with it: CIFAR_SETTINGS={options.out} bentoml serve")
+            if trial.best:
+                best, floor = configuration, trial.best.offered * _BETTER
+    return trials
 
 
 def as_it_is(best: Configuration) -> Iterator[Configuration]:
@@ -83,13 +89,19 @@ def as_it_is(best: Configuration) -> Iterator[Configuration]:
 
 
 def by_workers(best: Configuration) -> Iterator[Configuration]:
-    for workers in range(1, available_cores() + 1):
+    for workers in up_to_cores():
         yield replace(best, workers=workers, threads=max(1, available_cores() // workers))
 
 
 def by_threads(best: Configuration) -> Iterator[Configuration]:
-    for threads in range(1, available_cores() + 1):
+    for threads in up_to_cores():
         yield replace(best, threads=threads)
+
+
+def up_to_cores() -> list[int]:
+    """Powers of two, and all cores."""
+    cores = available_cores()
+    return sorted({*(1 << power for power in range(cores.bit_length())), cores})
 
 
 def by_limits(best: Configuration) -> Iterator[Configuration]:

@@ -93,10 +93,11 @@ def test_what_is_done_is_not_done_again_unless_asked(folder: Path, tiny_data: Pa
 
 
 def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path) -> None:
-    said = ask(tmp_path, tmp_path / "nothing", RECIPE, "environment")
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    said = ask(tmp_path, tmp_path / "data", RECIPE, "environment")
     record = json.loads((tmp_path / "gpu.json").read_text())["steps"][RECIPE]
     assert (record["status"], record["figures"]) == ("not run", {})
-    assert "No usable data" in record["missing"][0]
+    assert "has test/ but no train/" in record["missing"][0]
     assert record["missing"][0] in said
     assert figures(tmp_path, "environment")
 
