@@ -16,7 +16,7 @@ help:
 	@echo "make check    formatting, lint and types"
 	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
 	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
-	@echo "make bench    every figure and plot of docs/benchmarks.md, in 20 minutes; needs wrk   (ARGS=growth: one part)"
+	@echo "make bench    every figure and plot of docs/benchmarks.md, some 20 minutes; needs wrk   (ARGS=growth: one part)"
 	@echo "make gpu      what a machine with an NVIDIA GPU must prove   (ARGS=parity: one step; make gpu ARGS=--help)"
 
 serve: $(VENV)/.serve

@@ -1,4 +1,4 @@
-"""python -m bench [PART ...]: every figure of docs/benchmarks.md in one run of at most 20 minutes on two cores."""
+"""python -m bench [PART ...]: every figure of docs/benchmarks.md in one run, laid out for 20 minutes on two cores."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from bench.serving.wrk import find_wrk
 from cifar_models.atomic import replacing
 from cifar_models.errors import InputError, run_command
 
-# What takes about 12, 4 and 2 minutes on two cores; a point is measured as long as its part can bear.
+# By the sum of their points and starts about 12, 3 and 4 minutes on two cores.
 _COMMANDS = {
     "serving": ("bench.serving", "--seconds", "4", "--rounds", "3"),
     "growth": ("bench.growth", "--seconds", "4"),

@@ -17,7 +17,7 @@ from cifar_models.errors import run_command
 _HEAD = """# What a GPU must prove
 
 Made by `make gpu` (`python -m bench.gpu`), which needs one NVIDIA GPU and writes this page and `gpu.json` beside
-it. Each step ends within 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds
+it. Each step is laid out for 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds
 --again'`; `--help` lists them. A step that is done on the same device, versions and inputs is not done again
 unless asked; a training run that its time did not suffice for goes on with the next call. CI runs the steps on the
 CPU in miniature, so that only the device is new on the day."""
