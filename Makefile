@@ -8,7 +8,7 @@ NAME ?= $(notdir $(RUN))
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check format train export report bench lock clean
+.PHONY: help serve test check format train export report bench gpu lock clean
 
 help:
 	@echo "make serve    install what serving needs, and serve the bundles in models/ on port 3000"
@@ -17,7 +17,8 @@ help:
 	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
 	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
 	@echo "make report   measure the bundles in models/ again on the test images: docs/models.md   (ARGS='--data DIR')"
-	@echo "make bench    our server beside others; needs wrk   (ARGS='--seconds 3 --rounds 1' and so on)"
+	@echo "make bench    every figure and plot of docs/benchmarks.md, some 20 minutes; needs wrk   (ARGS=growth: one part)"
+	@echo "make gpu      what a machine with an NVIDIA GPU must prove   (ARGS=parity: one step; make gpu ARGS=--help)"
 
 serve: $(VENV)/.serve
 	$(BIN)/bentoml serve $(ARGS)
@@ -44,7 +45,10 @@ report: $(VENV)/.full
 	$(BIN)/python -m bench.report $(ARGS)
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench.serving $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
+
+gpu: $(VENV)/.bench
+	$(BIN)/python -m bench.gpu $(ARGS)
 
 # A stamp is touched when its requirements are in, so that an install that was interrupted is done again.
 $(VENV)/.serve: requirements/serve.txt requirements/gpu.txt | $(BIN)/python
@@ -57,7 +61,7 @@ $(VENV)/.full: requirements/full.txt requirements/tune.txt requirements/gpu.txt 
 	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.serve | $(BIN)/python
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.full | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --requirement requirements/bench.txt
 	@touch $@
 

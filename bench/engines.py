@@ -4,6 +4,7 @@ import argparse
 import json
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cifar_models.bundle import open_bundle
@@ -35,7 +36,7 @@ def main() -> None:
 
 def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
     """By engine and size of batch: the medians of rounds in which all take turns."""
-    names = [name for name, kind in ENGINES.items() if not kind.cuda]
+    names = engine_names(cuda=False)
     engines = {name: load_engine(name, bundle, settings) for name in names}
     found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in names}
     for _ in range(rounds):
@@ -43,6 +44,11 @@ def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> di
             for name, engine in engines.items():
                 found[name][size].append(rate(engine, size, seconds))
     return {name: {size: statistics.median(rates) for size, rates in sizes.items()} for name, sizes in found.items()}
+
+
+def engine_names(*, cuda: bool) -> list[str]:
+    """Of the engines that run there."""
+    return [name for name, kind in ENGINES.items() if kind.cuda == cuda]
 
 
 def load_engine(name: str, folder: Path, settings: Settings) -> Engine:
@@ -56,14 +62,22 @@ def load_engine(name: str, folder: Path, settings: Settings) -> Engine:
 
 
 def rate(engine: Engine, size: int, seconds: float) -> float:
-    """Images a second in batches of `size`, once it is warm."""
+    """Images a second in batches of `size`, once it is warm, with as many at a time as it has lanes."""
     batch = batch_of(size)
     engine(batch)
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        engine(batch)
-        count += size
-    return count / (time.perf_counter() - started)
+    started = time.perf_counter()
+
+    def ask() -> int:
+        count = 0
+        while True:  # once at least, however late the thread came
+            engine(batch)
+            count += size
+            if time.perf_counter() - started >= seconds:
+                return count
+
+    with ThreadPoolExecutor(engine.lanes) as pool:
+        counts = [pool.submit(ask) for _ in range(engine.lanes)]
+    return sum(count.result() for count in counts) / (time.perf_counter() - started)
 
 
 def batch_of(size: int) -> Pixels:

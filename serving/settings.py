@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from cifar_models.errors import InputError
 
 _PREFIX = "CIFAR_"
+_FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+", re.IGNORECASE)  # RFC 6454: scheme, host and port, and no path
@@ -115,8 +116,13 @@ def available_cores() -> int:
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings. Raises InputError that names the variable, its value and the rule."""
-    names = [name for name in environment if name.startswith(_PREFIX) and name not in _NOT_OURS]
+    """Read the settings. Raises InputError that names the variable, its value and the rule.
+
+    CIFAR_SETTINGS names a file with more of them; what the environment has itself counts.
+    """
+    if _FILE in environment:
+        environment = {**read_settings_file(Path(environment[_FILE])), **environment}
+    names = [name for name in environment if name.startswith(_PREFIX) and name not in {*_NOT_OURS, _FILE}]
     try:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
     except ValidationError as error:
@@ -128,3 +134,22 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             known = ", ".join(sorted(map(variable, Settings.model_fields)))
             raise InputError(f"{variable(name)} is no setting. There are: {known}.") from error
         raise InputError(f"{variable(name)}={first['input']!r} cannot be used: {first['msg']}.") from error
+
+
+def read_settings_file(path: Path) -> dict[str, str]:
+    """Lines CIFAR_NAME=value, as `docker run --env-file` takes them; # begins a comment. Raises InputError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{_FILE}={path} cannot be read ({error}); name a text file of lines CIFAR_NAME=value."
+        ) from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.startswith(_PREFIX) or name == _FILE:
+            raise InputError(f"{path}:{number}: {line!r} is no setting; write CIFAR_NAME=value.")
+        found[name] = value.strip()
+    return found

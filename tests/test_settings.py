@@ -136,6 +136,33 @@ def test_the_defaults_in_the_documentation_are_those_of_the_settings() -> None:
         assert float(value.replace(",", "")) == getattr(Settings(), name.lower())
 
 
+def test_a_file_of_settings_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("# by python -m bench.tune\n\nCIFAR_MAX_BATCH=128\nCIFAR_WORKERS=3\n")
+    settings = load_settings({"CIFAR_SETTINGS": str(file), "CIFAR_WORKERS": "2"})
+    assert (settings.max_batch, settings.workers) == (128, 2)
+
+
+@pytest.mark.parametrize("line", ["CIFAR_WORKERS", "WORKERS=2", "export CIFAR_WORKERS=2", "CIFAR_SETTINGS=other"])
+def test_a_line_that_is_no_setting_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(f"CIFAR_MAX_BATCH=128\n{line}\n")
+    with pytest.raises(InputError, match=re.escape(f"{file}:2: {line!r} is no setting; write CIFAR_NAME=value.")):
+        load_settings({"CIFAR_SETTINGS": str(file)})
+
+
+def test_what_the_file_says_is_held_to_the_same_rules(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("CIFAR_WORKERS=0\n")
+    with pytest.raises(InputError, match="CIFAR_WORKERS='0' cannot be used"):
+        load_settings({"CIFAR_SETTINGS": str(file)})
+
+
+def test_a_file_of_settings_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"CIFAR_SETTINGS={tmp_path}/none cannot be read"):
+        load_settings({"CIFAR_SETTINGS": f"{tmp_path}/none"})
+
+
 def test_workers_share_the_cores_unless_threads_are_given() -> None:
     assert load_settings({}).engine_threads == available_cores()
     assert load_settings({"CIFAR_WORKERS": "1000"}).engine_threads == 1

@@ -1,6 +1,7 @@
 """What every peer shares with ours: the file, the engine's threads, the decoding, the answer, the frozen heap."""
 
 import gc
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -12,16 +13,17 @@ from cifar_models.picture import Pixels
 from serving.settings import Settings, available_cores
 
 BUNDLE = Settings().bundles / Settings().model
+INT8_FILE = BUNDLE / "model.int8.onnx"
 LABELS = read_manifest(BUNDLE).labels
 MAX_BATCH = Settings().max_batch  # images
 
 
-def load_session() -> onnxruntime.InferenceSession:
-    """The int8 file with the options of our own engine."""
+def load_session(file: Path = INT8_FILE) -> onnxruntime.InferenceSession:
+    """An ONNX file on the CPU with the options of our own engine."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(BUNDLE / "model.int8.onnx", options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, images: Pixels) -> Probabilities:

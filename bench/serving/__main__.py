@@ -1,17 +1,17 @@
 """python -m bench.serving [--seconds 6] [--rounds 3] [--json FILE]: our server, its peers and its engine in one run."""
 
 import argparse
-import json
 import resource
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from bench.serving.machine import describe_machine
 from bench.serving.overload import measure_open
+from bench.serving.report import Report, write_report
 from bench.serving.rounds import PARTS, Plan, note
 from bench.serving.server import SERVERS
+from bench.serving.sweep import measure_sweep
 from bench.serving.table import markdown
 from bench.serving.workload import raw_batches, single_pictures
 from bench.serving.wrk import find_wrk
@@ -25,22 +25,20 @@ def main() -> None:
     allow_connections()
     machine = describe_machine()
     plan = Plan(single_pictures(), raw_batches(), options.only, options.servers, options.seconds)
-    in_rounds = set(options.only) - {"open"}
+    in_rounds = set(options.only) - {"open", "sweep"}
     rounds = [plan.run(number) for number in range(options.rounds)] if in_rounds else []
     opened = None
     if "open" in options.only:
         note("open loop")
         opened = measure_open(plan.pictures, seconds=options.seconds, overload_seconds=options.overload)
+    swept = None
+    if "sweep" in options.only:
+        swept = measure_sweep(plan.pictures, options.servers, seconds=options.seconds)
+    command = {name: value for name, value in vars(options).items() if name != "json"}
+    report = Report(machine, command, rounds, opened, swept)
     if options.json:
-        command = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-        report = {
-            "machine": machine,
-            "options": command,
-            "rounds": [asdict(round_) for round_ in rounds],
-            "open": asdict(opened) if opened else None,
-        }
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    print(markdown(machine, rounds, opened))
+        write_report(report, options.json)
+    print(markdown(report))
 
 
 def parse_options() -> argparse.Namespace:

@@ -10,7 +10,18 @@ from typing import Any
 
 from serving.settings import available_cores
 
-_PACKAGES = ("bentoml", "fastapi", "litserve", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "uvicorn", "uvloop")
+_PACKAGES = (
+    "bentoml",
+    "fastapi",
+    "litserve",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pillow",
+    "torch",
+    "uvicorn",
+    "uvloop",
+)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -9,8 +9,8 @@ from bench.serving.server import OURS, ServerProcess, Startup, running
 from bench.serving.workload import Workload
 from bench.serving.wrk import ClosedLoop, closed_loop
 
-PARTS = ("engine", "startup", "closed", "bulk", "open")
-CONNECTIONS = (1, 32, 128)
+PARTS = ("engine", "startup", "closed", "bulk", "open", "sweep")
+CONNECTIONS = (1, 8, 32, 128)
 _BULK_CONNECTIONS = 4
 _WARM_UP = (32, 1.0)  # connections, seconds
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,14 +154,19 @@ class Startup:
 
 
 @contextmanager
-def running(name: str, workload: Workload) -> Iterator[tuple[ServerProcess, Startup]]:
-    """Start a server of SERVERS on a free port, ready and once asked; stop it. Raises ServerDied, WrongAnswer."""
+def running(
+    name: str, workload: Workload, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[ServerProcess, Startup]]:
+    """Start a server of SERVERS on a free port, ready and once asked; stop it. Raises ServerDied, WrongAnswer.
+
+    `settings` are CIFAR_... variables, of ours.
+    """
     port = free_port()
     command = [sys.executable, "-m", *(part.format(port=port) for part in SERVERS[name])]
     with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
         log = Path(folder) / "log"
         # Two servers under one BENTOML_HOME delete each other's metrics.
-        environment = {**os.environ, **_ENVIRONMENT, "BENTOML_HOME": folder}
+        environment = {**os.environ, **_ENVIRONMENT, **(settings or {}), "BENTOML_HOME": folder}
         started = time.perf_counter()
         with log.open("wb") as output:
             process = subprocess.Popen(

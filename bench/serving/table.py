@@ -1,43 +1,64 @@
 """A run as Markdown: ratios first, for only they mean something on a machine that does other things too."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from bench.markdown import grid
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
+from bench.serving.report import Report
 from bench.serving.rounds import CONNECTIONS, Round
 from bench.serving.server import OURS, TITLES, Startup
+from bench.serving.sweep import Sweep
 from bench.serving.workload import BULK
 from bench.serving.wrk import ClosedLoop
 
+_HEADINGS = {
+    "ratios": "Ours beside the others",
+    "closed": "Closed loop: one 32x32 PNG per request, multipart (wrk; latency of refusals too)",
+    "engine": "Engine alone",
+    "bulk": f"{BULK} images per request, raw pixels",
+    "startup": "Start and memory (all processes)",
+    "open": "Open loop, Poisson arrivals",
+    "sweep": "Open loop: latency against rate",
+}
 
-def markdown(machine: dict[str, Any], rounds: Sequence[Round], opened: Open | None) -> str:
-    """Every section that was measured; the medians of the rounds."""
-    sections = [
+
+def markdown(report: Report) -> str:
+    """Every section that was measured."""
+    sections = [f"## {_HEADINGS[name]}\n\n{text}" for name, text in parts(report).items()]
+    return "\n\n".join([origin(report.machine), *sections])
+
+
+def origin(machine: dict[str, Any]) -> str:
+    """When, and on what."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, load {machine['load'][0]}, "
-        f"Python {machine['python']}, {', '.join(f'{name} {number}' for name, number in machine['versions'].items())}"
-    ]
+        f"Python {machine['python']}, {versions}, revision {machine['revision']}"
+    )
+
+
+def parts(report: Report) -> dict[str, str]:
+    """The text of every section that was measured, without its heading; the medians of the rounds."""
+    rounds, found = report.rounds, {}
     servers = [name for name in TITLES if any(round_.closed.get(name) for round_ in rounds)]
     if OURS in servers and len(servers) > 1:
-        sections.append(ratios(rounds, [name for name in servers if name != OURS]))
+        found["ratios"] = ratios(rounds, [name for name in servers if name != OURS])
     if servers:
-        sections.append(closed(rounds, servers))
+        found["closed"] = closed(rounds, servers)
     if any(round_.engine for round_ in rounds):
-        sections.append(engine(rounds))
+        found["engine"] = engine(rounds)
     if any(round_.bulk for round_ in rounds):
-        sections.append(bulk(rounds))
-    started = [name for name in TITLES if any(name in round_.startup for round_ in rounds)]
-    if started:
-        sections.append(startup(rounds, started))
-    if opened:
-        sections.append(open_section(opened))
-    return "\n\n".join(sections)
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        found["bulk"] = bulk(rounds)
+    if started := [name for name in TITLES if any(name in round_.startup for round_ in rounds)]:
+        found["startup"] = startup(rounds, started)
+    if report.open:
+        found["open"] = open_section(report.open)
+    if report.sweep:
+        found["sweep"] = sweep_section(report.sweep)
+    return found
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
@@ -54,7 +75,7 @@ def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
 
     rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
     cost = table("CPU time of an answer: divided by ours", lambda ours, other: other.cpu_ms / ours.cpu_ms)
-    return f"## Ours beside the others\n\n{rate}\n\n{cost}"
+    return f"{rate}\n\n{cost}"
 
 
 def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
@@ -68,8 +89,7 @@ def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
     head = ["server", "connections", "right answers/s", "p50 ms", "p99 ms", "CPU ms each", "refused", "lost", "wrong"]
     rows = [row(name, point) for name in servers for point in range(len(CONNECTIONS))]
-    title = "## Closed loop: one 32x32 PNG per request, multipart (wrk; latency of refusals too)\n\n"
-    return title + grid(head, rows)
+    return grid(head, rows)
 
 
 def middle_of(runs: Sequence[ClosedLoop]) -> Callable[[Callable[[ClosedLoop], float]], float]:
@@ -79,12 +99,12 @@ def middle_of(runs: Sequence[ClosedLoop]) -> Callable[[Callable[[ClosedLoop], fl
 def engine(rounds: Sequence[Round]) -> str:
     sizes = rounds[0].engine
     rates = [f"{median(round_.engine[size] for round_ in rounds):.0f}" for size in sizes]
-    return "## Engine alone\n\n" + grid(["batch", *map(str, sizes)], [["images/s", *rates]])
+    return grid(["batch", *map(str, sizes)], [["images/s", *rates]])
 
 
 def bulk(rounds: Sequence[Round]) -> str:
     rates = [run.rate * BULK for round_ in rounds for run in round_.bulk]
-    text = f"## {BULK} images per request, raw pixels\n\nours: {median(rates):.0f} images/s"
+    text = f"ours: {median(rates):.0f} images/s"
     shares = [BULK * round_.bulk[0].rate / max(round_.engine.values()) for round_ in rounds if round_.engine]
     return text + (f", {median(shares):.0%} of the engine's own best in the same round" if shares else "")
 
@@ -99,7 +119,7 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
         return [TITLES[name], *(f"{value:.1f}" for value in seconds), pss, *(f"{value:.0f}" for value in memory)]
 
     head = ["server", "ready s", "first answer s", "PSS MiB", "RSS MiB", "largest process's RSS MiB"]
-    return "## Start and memory (all processes)\n\n" + grid(head, [row(name) for name in servers])
+    return grid(head, [row(name) for name in servers])
 
 
 def open_section(opened: Open) -> str:
@@ -107,7 +127,7 @@ def open_section(opened: Open) -> str:
     head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     rows = [open_row(run) for run in (opened.half, *opened.overload)]
     return (
-        f"## Open loop, Poisson arrivals (saturation: {opened.saturation:.0f} right answers/s at 128 connections)\n\n"
+        f"Saturation, just before: {opened.saturation:.0f} right answers/s at 128 connections.\n\n"
         f"{grid(head, rows)}\n\n"
         f"worker's RSS {before.worker_rss:.0f} MiB before the overload, {after.worker_rss:.0f} MiB after it; "
         f"all processes {before.rss:.0f} and {after.rss:.0f} MiB"
@@ -118,3 +138,12 @@ def open_row(run: OpenLoop) -> list[str]:
     answers = ", ".join(f"{status}: {count}" for status, count in run.statuses.items())
     times = [f"{value:.1f}" if value is not None else "-" for value in (run.p50_ms, run.p99_ms, run.late_p99_ms)]
     return [run.phase, f"{run.offered:.0f}", f"{run.goodput:.0f}", *times, answers, str(run.without_retry_after)]
+
+
+def sweep_section(swept: Sweep) -> str:
+    head = ["server", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
+    rows = [[TITLES[name], *open_row(run)[1:]] for name, runs in swept.runs.items() for run in runs]
+    text = (
+        f"Up to the first rate that a server does not keep up with; ours saturates at {swept.saturation:.0f} a second."
+    )
+    return f"{text}\n\n{grid(head, rows)}"

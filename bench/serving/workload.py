@@ -5,19 +5,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from bench.peers.model import LABELS, load_session, run
+from bench.peers.model import INT8_FILE, LABELS, load_session, run
 from cifar_models.bundle import Probabilities
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from export.golden import smooth_images
 
 TOLERANCE = 1e-3  # of a probability: room for other sums in other batches
-_APART = 20 * TOLERANCE  # at least, in some label, so that no picture's answer passes for another's
+_APART = 0.02  # at least, in some label, so that no picture's answer passes for another's
 _BOUNDARY = "a-boundary"
 
 REQUESTS = 64  # different ones of each kind
@@ -31,6 +32,7 @@ class Workload:
     content_type: str
     bodies: Sequence[bytes]
     expected: Sequence[Probabilities]
+    tolerance: float = TOLERANCE  # of a probability
 
     @property
     def images(self) -> int:
@@ -40,31 +42,32 @@ class Workload:
     def is_right(self, index: int, answer: bytes) -> bool:
         """Whether `answer` is what request `index` must get."""
         found, expected = read_answer(answer), self.expected[index]
-        return found.shape == expected.shape and bool(np.abs(found - expected).max() <= TOLERANCE)
+        return found.shape == expected.shape and bool(np.abs(found - expected).max() <= self.tolerance)
 
 
-def single_pictures() -> Workload:
-    """One PNG per request, as a form."""
-    images, expected = different_images(REQUESTS)
+def single_pictures(file: Path = INT8_FILE, *, tolerance: float = TOLERANCE) -> Workload:
+    """One PNG per request, as a form. `file` is an ONNX file that gives the right answers."""
+    images, expected = different_images(REQUESTS, file)
     content_type = f"multipart/form-data; boundary={_BOUNDARY}"
-    return Workload(content_type, [form(encode(image)) for image in images], np.split(expected, len(expected)))
+    bodies = [form(encode(image)) for image in images]
+    return Workload(content_type, bodies, np.split(expected, len(expected)), tolerance)
 
 
-def raw_batches() -> Workload:
-    """`BULK` images of raw pixels per request, in another order in each."""
-    images, expected = different_images(REQUESTS)
-    orders = [(np.arange(BULK) + shift) % REQUESTS for shift in range(4)]
+def raw_batches(file: Path = INT8_FILE, *, size: int = BULK, tolerance: float = TOLERANCE) -> Workload:
+    """`size` images of raw pixels per request, in another order in each."""
+    images, expected = different_images(REQUESTS, file)
+    orders = [(np.arange(size) + shift) % REQUESTS for shift in range(4)]
     bodies = [images[order].tobytes() for order in orders]
-    return Workload("application/octet-stream", bodies, [expected[order] for order in orders])
+    return Workload("application/octet-stream", bodies, [expected[order] for order in orders], tolerance)
 
 
 @cache
-def different_images(count: int) -> tuple[Pixels, Probabilities]:
-    """Images uint8 [count, 32, 32, 3] that the file answers differently, each by more than `_APART`, and the answers.
+def different_images(count: int, file: Path) -> tuple[Pixels, Probabilities]:
+    """Images uint8 [count, 32, 32, 3] that `file` answers differently, each by more than `_APART`, and the answers.
 
     Raises InputError when the file does not tell so many apart.
     """
-    session = load_session()
+    session = load_session(file)
     images = smooth_images(8 * count)
     answers = np.concatenate([run(session, image[None]) for image in images])
     chosen: list[int] = []

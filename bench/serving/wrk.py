@@ -12,7 +12,7 @@ import numpy as np
 from bench.peers.model import LABELS
 from bench.serving.errors import WrongAnswer
 from bench.serving.server import HOST, ServerProcess
-from bench.serving.workload import TOLERANCE, Workload
+from bench.serving.workload import Workload
 from cifar_models.errors import InputError
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -48,7 +48,7 @@ def closed_loop(server: ServerProcess, workload: Workload, *, connections: int, 
     with TemporaryDirectory(prefix="bench-wrk-") as folder:
         write(workload, Path(folder))
         load = ("-t", "1", "-c", str(connections), "-d", f"{max(1, round(seconds))}s", "--timeout", f"{_TIMEOUT}s")
-        check = (folder, workload.content_type, str(len(workload.bodies)), str(TOLERANCE))
+        check = (folder, workload.content_type, str(len(workload.bodies)), str(workload.tolerance))
         computed = server.cpu_seconds()
         url = f"http://{HOST}:{server.port}/classify"
         done = subprocess.run(

@@ -1,0 +1,74 @@
+"""python -m bench [PART ...]: every figure of docs/benchmarks.md in one run, laid out for 20 minutes on two cores."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.page import DOCS, FIGURES, write_page
+from bench.serving.machine import describe_machine
+from bench.serving.rounds import note
+from bench.serving.server import ROOT
+from bench.serving.wrk import find_wrk
+from cifar_models.atomic import replacing
+from cifar_models.errors import InputError, run_command
+
+# By the sum of their points and starts about 12, 3 and 4 minutes on two cores.
+_COMMANDS = {
+    "serving": ("bench.serving", "--seconds", "4", "--rounds", "3"),
+    "growth": ("bench.growth", "--seconds", "4"),
+    "training": ("bench.training", "--images", "10000", "--rounds", "3"),
+}
+
+
+def main() -> int:
+    options = parse_options()
+    find_wrk()
+    figures = options.out / FIGURES
+    figures.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in options.parts or _COMMANDS:
+        started = time.monotonic()
+        try:
+            measure(name, figures / f"{name}.json", options.data)
+        except InputError as error:  # the other parts may do without what this one lacks
+            failed.append(f"{name} was not measured: {error}")
+        note(f"{name}: {time.monotonic() - started:.0f} s")
+    write_page(options.out)
+    for line in failed:
+        note(line)
+    return 1 if failed else 0
+
+
+def measure(name: str, path: Path, data: Path) -> None:
+    """Run the part's own command; its figures go to `path`. Raises InputError."""
+    module, *arguments = _COMMANDS[name]
+    arguments += ["--data", str(data)] if name == "training" else ["--json", str(path)]
+    machine = describe_machine()
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise InputError(f"`python -m {module}` ended with {done.returncode} and said why above.")
+    if name == "training":
+        with replacing(path) as partial:
+            partial.write_text(json.dumps({"machine": machine, **json.loads(done.stdout)}, indent=2) + "\n")
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Every figure of docs/benchmarks.md.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_COMMANDS)} (default: all)", default=[])
+    parser.add_argument("--data", type=Path, default=Path("data"), help="images for the training part (default: data)")
+    parser.add_argument(
+        "--out", type=Path, default=DOCS, help="folder of benchmarks.md and benchmarks/ (default: docs)"
+    )
+    options = parser.parse_args()
+    options.out, options.data = options.out.resolve(), options.data.resolve()
+    for name in options.parts:
+        if name not in _COMMANDS:
+            raise InputError(f"There is no part {name!r}. There are: {', '.join(_COMMANDS)}.")
+    return options
+
+
+if __name__ == "__main__":
+    run_command(main)

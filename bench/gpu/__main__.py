@@ -1,0 +1,97 @@
+"""python -m bench.gpu [STEP ...] [--data DIR]: prove on this machine's GPU what is named; see docs/gpu.md."""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bench.gpu.context import Context
+from bench.gpu.page import write_page
+from bench.gpu.record import Outcome, Record, Report, open_report
+from bench.gpu.steps import GROUPS, STEPS, find_steps
+from bench.serving.machine import describe_machine
+from bench.serving.server import ROOT
+from cifar_models.errors import InputError, run_command
+
+_DOCS = ROOT / "docs"
+
+
+def main() -> None:
+    options = parse_options()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("torch sees no CUDA device here; --device cpu --miniature runs the same steps in miniature.")
+    if (options.device == "cpu" or options.miniature) and options.out.resolve() == _DOCS:
+        raise InputError("docs/gpu.md is for a GPU's figures at full size; name another folder with --out.")
+    report = open_report(options.out / "gpu.json", device=options.device, miniature=options.miniature)
+    context = Context(
+        device=options.device,
+        miniature=options.miniature,
+        data=options.data,
+        data_name=options.data_name,
+        work=options.work,
+    )
+    for name in find_steps(options.steps):
+        take(name, context, report, options)
+        report.save(options.out / "gpu.json")
+        write_page(report, options.out)
+
+
+def take(name: str, context: Context, report: Report, options: argparse.Namespace) -> None:
+    """One step, if it is not done already."""
+    inputs = {**context.common_inputs(), **STEPS[name].inputs(context)}
+    if report.is_done(name, inputs) and not options.again:
+        say(f"{name}: done before")
+        return
+    say(f"{name}: {STEPS[name].title}")
+    started = time.monotonic()
+    outcome = attempt(name, replace(context, deadline=started + 60 * options.minutes))
+    seconds = time.monotonic() - started
+    missing = list(outcome.missing)
+    report.add(name, Record(outcome.status, outcome.figures, missing, inputs, seconds, describe_machine()))
+    say(f"{name}: {outcome.status}, {seconds:.0f} s" + "".join(f"\n  {reason}" for reason in missing))
+
+
+def attempt(name: str, context: Context) -> Outcome:
+    try:
+        return STEPS[name].run(context)
+    except InputError as error:  # the next step may do without what this one lacks
+        return Outcome({}, [str(error).splitlines()[0]])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse_options() -> argparse.Namespace:
+    listed = "\n".join(f"  {name:22} {step.title}" for name, step in STEPS.items())
+    groups = "\n".join(f"  {name:22} {', '.join(steps)}" for name, steps in GROUPS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gpu",
+        description="What a machine with one NVIDIA GPU must prove, step by step.",
+        epilog=f"steps, in order:\n{listed}\ngroups:\n{groups}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "steps", nargs="*", metavar="STEP", help="steps or groups (default: all that are not done)", default=[]
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
+    parser.add_argument("--minutes", type=float, default=8, help="that a step may take (default: 8)")
+    parser.add_argument("--again", action="store_true", help="do what is done already, too")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
+    parser.add_argument("--miniature", action="store_true", help="a little of everything, to see that the steps run")
+    parser.add_argument("--out", type=Path, default=_DOCS, help="folder of gpu.md and gpu.json (default: docs)")
+    parser.add_argument("--work", type=Path, default=Path("runs/gpu"), help="folder of training runs and logs")
+    options = parser.parse_args()
+    known = [*STEPS, *GROUPS]
+    for name in options.steps:
+        if name not in known:
+            raise InputError(f"There is no step {name!r}. There are: {', '.join(known)}.")
+    return options
+
+
+if __name__ == "__main__":
+    run_command(main)

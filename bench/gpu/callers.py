@@ -1,0 +1,108 @@
+"""A closed loop of processes, one for each caller: a client that a fast device does not wait for.
+
+Each caller asks, reads the whole answer, and asks again; what came back is checked when the time is over. The processes
+are forked by one of their own (python -m bench.gpu.callers), which has loaded no torch and holds no device.
+"""
+
+import http.client
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.serving.errors import WrongAnswer
+from bench.serving.server import HOST, ROOT
+from bench.serving.workload import Workload
+
+_START_SECONDS = 1.0  # until all callers are there
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What all callers together saw."""
+
+    callers: int
+    images: int  # of each request
+    images_per_second: float  # rightly answered
+    p50_ms: float  # of requests
+    p99_ms: float
+    refused: int
+
+
+class Asked(NamedTuple):
+    """What one caller saw."""
+
+    latencies: list[float]  # of the answers with status 200, in seconds
+    refused: int
+    wrong: int
+    seconds: float
+
+
+def call(port: int, workload: Workload, *, callers: int, seconds: float) -> Calls:
+    """Raises WrongAnswer, and OSError when a connection breaks."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.gpu.callers"],
+        input=pickle.dumps((port, workload, callers, seconds)),
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # no threads, so that it may fork
+        capture_output=True,
+    )
+    if done.returncode:
+        raise OSError(f"The callers ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    found: list[Asked] = [Asked(*one) for one in pickle.loads(done.stdout)]
+    if wrong := sum(one.wrong for one in found):
+        raise WrongAnswer(f"{wrong} answers to {callers} callers are wrong.")
+    latencies = np.concatenate([one.latencies for one in found])
+    return Calls(
+        callers,
+        workload.images,
+        workload.images * sum(len(one.latencies) / one.seconds for one in found),
+        1000 * float(np.quantile(latencies, 0.5)),
+        1000 * float(np.quantile(latencies, 0.99)),
+        sum(one.refused for one in found),
+    )
+
+
+def main() -> None:
+    port, workload, callers, seconds = pickle.loads(sys.stdin.buffer.read())
+    begin = time.monotonic() + _START_SECONDS
+    with ProcessPoolExecutor(callers, mp_context=multiprocessing.get_context("fork")) as pool:
+        asked = [pool.submit(ask, port, workload, number, begin, seconds) for number in range(callers)]
+        sys.stdout.buffer.write(pickle.dumps([tuple(one.result()) for one in asked]))
+
+
+def ask(port: int, workload: Workload, number: int, begin: float, seconds: float) -> Asked:
+    """One caller, from `begin` (time.monotonic(), the same in all processes) on."""
+    connection = http.client.HTTPConnection(HOST, port)
+    connection.connect()
+    headers = {"Content-Type": workload.content_type}
+    latencies: list[float] = []
+    answers: Counter[tuple[int, bytes]] = Counter()  # right answers repeat
+    refused, index = 0, number % len(workload.bodies)
+    time.sleep(max(0.0, begin - time.monotonic()))
+    began = time.monotonic()
+    while (sent := time.monotonic()) - began < seconds:
+        connection.request("POST", "/classify", workload.bodies[index], headers)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status == 200:
+            latencies.append(time.monotonic() - sent)
+            answers[index, body] += 1
+        else:
+            refused += 1
+        index = (index + 1) % len(workload.bodies)
+    elapsed = time.monotonic() - began
+    wrong = sum(count for (index, body), count in answers.items() if not workload.is_right(index, body))
+    return Asked(latencies, refused, wrong, elapsed)
+
+
+if __name__ == "__main__":
+    main()

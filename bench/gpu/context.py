@@ -1,0 +1,40 @@
+"""What every step is told."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.serving.machine import installed
+
+PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu")  # whose versions every step's figures depend on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """Where to compute, on which data, and until when."""
+
+    device: str  # cuda or cpu
+    miniature: bool  # as little of everything as shows that the steps run
+    data: Path
+    data_name: str | None  # as figures shall name the data; none: as training.fit names them
+    work: Path  # folder of runs and logs
+    deadline: float = float("inf")  # time.monotonic() at which the step shall have ended
+
+    @property
+    def cuda(self) -> bool:
+        return self.device == "cuda"
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name() if self.cuda else "CPU"
+
+    @property
+    def seconds_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def common_inputs(self) -> dict[str, Any]:
+        """What every step's figures depend on."""
+        return {"device": self.device_name, **{name: version for name in PACKAGES if (version := installed(name))}}

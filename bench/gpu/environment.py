@@ -1,0 +1,107 @@
+"""The device, and what is true of it: who computes there really, and how fast it multiplies and moves data."""
+
+import json
+import subprocess
+from typing import Any
+
+import onnxruntime
+import torch
+from torch.utils.benchmark import Timer
+
+from bench.gpu.context import Context
+from bench.gpu.record import Outcome
+from bench.peers.model import BUNDLE
+from export.golden import golden_images
+from export.onnx_file import open_onnx
+from export.runner import Runner, Target
+from export.torchscript_file import open_torchscript
+
+_SIZE, _MINIATURE_SIZE = 8192, 256  # rows and columns of the matrices
+_COPY_BYTES, _MINIATURE_COPY_BYTES = 4 * 2**30, 2**20
+_SECONDS, _MINIATURE_SECONDS = 2.0, 0.02  # of each measurement
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    return {}
+
+
+def run(context: Context) -> Outcome:
+    figures: dict[str, Any] = {
+        "device": context.device_name,
+        "nvidia-smi": ask_driver() if context.cuda else None,
+        "torch": torch.__version__,
+        "CUDA of torch": torch.version.cuda if context.cuda else None,
+        "cuDNN": str(torch.backends.cudnn.version()) if context.cuda else None,  # type: ignore[no-untyped-call]
+        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime's providers": onnxruntime.get_available_providers(),
+        "bf16_flops": matmul_rate(context, torch.bfloat16),
+        "fp32_flops": matmul_rate(context, torch.float32),
+        "bytes_per_second": copy_rate(context),
+    }
+    missing = []
+    for name, file, open_ in (
+        ("ONNX Runtime", "model.onnx", open_onnx),
+        ("TorchScript", "model.torchscript.pt", open_torchscript),
+    ):
+        try:
+            runner: Runner = open_(BUNDLE / file, Target(device="cuda" if context.cuda else "cpu"))
+            runner(golden_images())
+            figures[f"{name} runs on"] = runner.provider
+        except Exception as error:  # each library raises its own
+            missing.append(f"{name} does not compute on {context.device}: {first_line(error)}")
+    return Outcome(figures, missing)
+
+
+def ask_driver() -> dict[str, str] | str:
+    """Name, driver, memory and power limit, as nvidia-smi states them."""
+    fields = "name,driver_version,memory.total,power.limit,clocks.max.sm"
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"did not answer: {error}"
+    first = done.stdout.splitlines()[0]
+    return dict(zip(fields.split(","), map(str.strip, first.split(",")), strict=True))
+
+
+def matmul_rate(context: Context, dtype: torch.dtype) -> float:
+    """Floating point operations a second of a square matrix product of random numbers; float32 without TF32."""
+    size = _MINIATURE_SIZE if context.miniature else _SIZE
+    left, right = (torch.randn(size, size, device=context.device).to(dtype) for _ in range(2))
+    return 2 * size**3 / seconds_of(context, "torch.mm(left, right, out=result)", left=left, right=right)
+
+
+def copy_rate(context: Context) -> float:
+    """Bytes a second of a copy on the device, counting each as read and as written."""
+    count = _MINIATURE_COPY_BYTES if context.miniature else _COPY_BYTES
+    left = torch.zeros(count, dtype=torch.uint8, device=context.device)
+    return 2 * count / seconds_of(context, "result.copy_(left)", left=left)
+
+
+def seconds_of(context: Context, statement: str, *, left: torch.Tensor, **values: torch.Tensor) -> float:
+    """The median of runs of `statement`, which the timer waits for on the device."""
+    names = {"torch": torch, "left": left, "result": torch.empty_like(left), **values}
+    timer = Timer(statement, globals=names, num_threads=torch.get_num_threads())
+    measured = timer.blocked_autorange(min_run_time=_MINIATURE_SECONDS if context.miniature else _SECONDS)
+    return float(measured.median)
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
+
+
+def render(figures: dict[str, Any]) -> list[list[str]]:
+    """Rows of a table."""
+    rates = {
+        "bf16_flops": "bfloat16 matrix product, 8192 x 8192",
+        "fp32_flops": "float32 matrix product, 8192 x 8192",
+        "bytes_per_second": "copy on the device, read and written",
+    }
+    rows = []
+    for name, value in figures.items():
+        if name in rates:
+            unit = "TB/s" if name == "bytes_per_second" else "TFLOP/s"
+            rows.append([rates[name], f"{value / 1e12:.3g} {unit}"])
+        elif value is not None:
+            rows.append([name, value if isinstance(value, str) else json.dumps(value).replace('"', "")])
+    return rows

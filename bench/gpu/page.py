@@ -1,0 +1,165 @@
+"""docs/gpu.md: what the steps found, and which have not run. python -m bench.gpu.page writes it from docs/gpu.json."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.gpu import environment
+from bench.gpu.context import PACKAGES
+from bench.gpu.record import Record, Report, read_report
+from bench.gpu.steps import MODERN, SEEDS, STEPS
+from bench.gpu.training import GOAL, PUBLISHED
+from bench.markdown import grid
+from bench.serving.server import ROOT
+from cifar_models.atomic import replacing
+from cifar_models.errors import run_command
+
+_HEAD = """# What a GPU must prove
+
+Made by `make gpu` (`python -m bench.gpu`), which needs one NVIDIA GPU and writes this page and `gpu.json` beside
+it. Each step is laid out for 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds
+--again'`; `--help` lists them. A step that is done on the same device, versions and inputs is not done again
+unless asked; a training run that its time did not suffice for goes on with the next call. CI runs the steps on the
+CPU in miniature, so that only the device is new on the day."""
+
+_MINIATURE = """> **In miniature, on {device}: this shows that the steps run, and says nothing about any device.**"""
+_LIMITS = """Seconds are those of the epochs, validation included. The arithmetic's limit is the device's measured
+bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured
+bandwidth over the bytes that an image's activations move in bfloat16: written and read forward, read
+once more backward, their gradients written and read. Layers that are fused move less, so that a share
+above 1 is possible."""
+_NOT_YET = "not yet run"
+
+
+def write_page(report: Report, folder: Path) -> None:
+    with replacing(folder / "gpu.md") as partial:
+        partial.write_text(render(report))
+
+
+def render(report: Report) -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    if report.miniature or report.device == "cpu":
+        parts.append(_MINIATURE.format(device=report.device))
+    parts += [f"## Steps\n\n{overview(report)}", *sections(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview(report: Report) -> str:
+    return grid(["step", "what", "state", "when, and what is missing"], [row(report, name) for name in STEPS])
+
+
+def row(report: Report, name: str) -> list[str]:
+    record = report.steps.get(name)
+    if record is None:
+        return [f"`{name}`", STEPS[name].title, _NOT_YET, ""]
+    when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s"
+    missing = "; ".join(record.missing).replace("|", "\\|").replace("\n", " ")
+    return [f"`{name}`", STEPS[name].title, record.status, f"{when}: {missing}" if missing else when]
+
+
+def sections(report: Report) -> list[str]:
+    """Of the steps that measured something."""
+    found = []
+    if figures := report.figures("environment"):
+        table = grid(["", ""], environment.render(figures))
+        found.append(f"## Device\n\n{origin(report.steps['environment'])}\n\n{table}")
+    if figures := report.figures("engine"):
+        found.append(f"## Engines alone\n\n{origin(report.steps['engine'])}\n\n{engines(figures)}")
+    if figures := report.figures("service"):
+        found.append(f"## The service under load\n\n{origin(report.steps['service'])}\n\n{service(figures)}")
+    if figures := report.figures("parity"):
+        found.append(f"## Parity\n\n{origin(report.steps['parity'])}\n\n{parity(figures)}")
+    if names := [name for name in MODERN if report.figures(name)]:
+        found.append(f"## Our recipes\n\n{origin(report.steps[names[0]])}\n\n{modern(report, names)}")
+    if any(report.figures(name) for name in SEEDS):
+        found.append(f"## Recipes of the tutorials\n\n{seeds(report)}")
+    return found
+
+
+def origin(record: Record) -> str:
+    machine = record.machine
+    versions = ", ".join(f"{name} {record.inputs[name]}" for name in PACKAGES if name in record.inputs)
+    host = f"{machine['cpu']}, {machine['cores']} cores"
+    return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}."
+
+
+def engines(figures: dict[str, Any]) -> str:
+    sizes = list(next(iter(figures.values())))
+    rows = [[name, *(f"{rates[size]:,.0f}" for size in sizes)] for name, rates in figures.items()]
+    return grid(["images/s, batches of", *sizes], rows)
+
+
+def service(figures: dict[str, Any]) -> str:
+    head = ["engine", "images a request", "callers", "images/s", "p50 ms", "p99 ms", "refused", "of the engine alone"]
+    rows = []
+    for name, found in figures.items():
+        for calls in (found["single"], found["bulk"]):
+            rate, alone = calls["images_per_second"], found["engine_images_per_second"]
+            counts = [str(calls["images"]), str(calls["callers"]), f"{rate:,.0f}"]
+            times = [f"{calls['p50_ms']:.1f}", f"{calls['p99_ms']:.1f}", str(calls["refused"])]
+            rows.append([name, *counts, *times, f"{rate / alone:.2f}"])
+    text = "Single pictures are PNG in a form, the others raw pixels; every answer was checked after its time."
+    return f"{text}\n\n{grid(head, rows)}"
+
+
+def parity(figures: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for file in figures["agreed"] for name in file["checks"]))
+    rows = [
+        [file["file"], file["arithmetic"], file["provider"], *(cell(file["checks"].get(name)) for name in names)]
+        for file in figures["agreed"]
+    ]
+    text = (
+        f"Largest differences from eager PyTorch, float32, on the CPU, and what is allowed; {figures['images']} images."
+    )
+    return f"{text}\n\n{grid(['file', 'arithmetic', 'computed by', *names], rows)}"
+
+
+def cell(check: Sequence[float] | None) -> str:
+    return "-" if check is None else f"{check[0]:.1e} of {check[1]:.1e}" if check[1] is not None else f"{check[0]:.1e}"
+
+
+def modern(report: Report, names: Sequence[str]) -> str:
+    device = report.figures("environment")
+    head = ["recipe", "data", "epochs", "test accuracy", "seconds", f"seconds to {GOAL:.0%} of validation", "images/s"]
+    limits = ["of the arithmetic's limit", "of the memory's limit"]
+    rows = []
+    for name in names:
+        found = report.figures(name)
+        to_goal, rate = found["seconds_to_goal"], found["images_per_second"]
+        reached = "not reached" if to_goal is None else f"{to_goal:.1f}"
+        texts = [
+            found["data"],
+            str(found["epochs"]),
+            accuracy(found),
+            f"{found['seconds']:.1f}",
+            reached,
+            f"{rate:,.0f}",
+        ]
+        shares = [rate * found["flops_per_image"] / device["bf16_flops"] if device else None]
+        shares.append(rate * found["bytes_per_image"] / device["bytes_per_second"] if device else None)
+        rows.append([f"`{name}`", *texts, *("-" if share is None else f"{share:.2f}" for share in shares)])
+    return f"{_LIMITS}\n\n{grid([*head, *limits], rows)}"
+
+
+def seeds(report: Report) -> str:
+    rows = []
+    for name in SEEDS:
+        found, published = report.figures(name), PUBLISHED.get(name)
+        texts = [_NOT_YET, "", "", ""]
+        if found:
+            texts = [accuracy(found), found["data"], f"{found['epochs']}, the {found['chosen']}. chosen"]
+            texts.append(f"{found['seconds']:.0f}")
+        rows.append([f"`{name}`", *texts, f"{published:.1%}" if published else "no figure"])
+    head = ["recipe", "test accuracy (95 %)", "data", "epochs", "seconds", "the tutorial says, on the original"]
+    text = "The test images chose nothing; the tutorials 000 and 001 chose on theirs."
+    return f"{text}\n\n{grid(head, rows)}"
+
+
+def accuracy(found: dict[str, Any]) -> str:
+    low, high = found["test_interval"]
+    return f"{found['test_accuracy']:.2%} ({low:.2%} to {high:.2%})"
+
+
+if __name__ == "__main__":
+    run_command(lambda: write_page(read_report(ROOT / "docs" / "gpu.json"), ROOT / "docs"))

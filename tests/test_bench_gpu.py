@@ -1,0 +1,134 @@
+"""`python -m bench.gpu` on the CPU in miniature: what will run on a GPU's day, but for the device."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, command
+
+from bench.gpu.page import render
+from bench.gpu.record import read_report
+from bench.gpu.steps import STEPS
+
+RECIPE = "seed003-lenet"
+RUN = ("environment", "engine", "service", "parity", "cifarnet", RECIPE)
+MINIATURE = ("--device", "cpu", "--miniature", "--data-name", "tiny")
+ENGINES = {"onnxruntime-cpu-fp32", "torchscript-cpu-fp32"}
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command leaves; the run of the default network is there already, so that it need not be trained."""
+    folder = tmp_path_factory.mktemp("gpu")
+    shutil.copytree(tiny_run, folder / "work" / "cifarnet")
+    ask(folder, tiny_data, *RUN)
+    return folder
+
+
+def ask(folder: Path, data: Path, *arguments: str) -> str:
+    """What it says while it runs."""
+    return command(
+        "bench.gpu", *MINIATURE, "--data", data, "--out", folder, "--work", folder / "work", *arguments
+    ).stderr
+
+
+def figures(folder: Path, step: str) -> Any:
+    record = json.loads((folder / "gpu.json").read_text())["steps"][step]
+    assert record["status"] == "done", record["missing"]
+    assert record["machine"]["date"]
+    assert record["machine"]["versions"]
+    return record["figures"]
+
+
+def test_the_environment_says_who_computes_and_how_fast(folder: Path) -> None:
+    found = figures(folder, "environment")
+    assert found["ONNX Runtime runs on"] == "CPUExecutionProvider"
+    assert found["TorchScript runs on"] == "torch on the CPU"
+    assert min(found["bf16_flops"], found["fp32_flops"], found["bytes_per_second"]) > 0
+
+
+def test_engines_are_measured_beside_each_other(folder: Path) -> None:
+    found = figures(folder, "engine")
+    assert found.keys() == ENGINES
+    for rates in found.values():
+        assert rates.keys() == {"1", "8"}
+        assert min(rates.values()) > 0
+
+
+def test_the_service_is_measured_with_each_engine(folder: Path) -> None:
+    found = figures(folder, "service")
+    assert found.keys() == ENGINES
+    for measured in found.values():
+        assert measured["engine_images_per_second"] > 0
+        for calls, images in ((measured["single"], 1), (measured["bulk"], 16)):
+            assert (calls["images"], calls["refused"]) == (images, 0)
+            assert 0 < calls["p50_ms"] <= calls["p99_ms"]
+            assert calls["images_per_second"] > 0
+
+
+def test_parity_is_that_of_the_export(folder: Path) -> None:
+    agreed = figures(folder, "parity")["agreed"]
+    assert [file["file"] for file in agreed] == ["onnx-fp32", "torchscript-fp32"]
+    for file in agreed:
+        assert all(difference <= allowed + 1e-12 for difference, allowed in file["checks"].values())
+
+
+@pytest.mark.parametrize("recipe", ["cifarnet", RECIPE])
+def test_a_recipe_is_trained_and_evaluated(folder: Path, recipe: str) -> None:
+    found = figures(folder, recipe)
+    assert found["data"] == "tiny"
+    low, high = found["test_interval"]
+    assert low <= found["test_accuracy"] <= high
+    assert min(found[name] for name in ("seconds", "images_per_second", "flops_per_image", "bytes_per_image")) > 0
+
+
+def test_what_is_done_is_not_done_again_unless_asked(folder: Path, tiny_data: Path) -> None:
+    before = figures(folder, "engine")
+    assert "engine: done before" in ask(folder, tiny_data, "engine").splitlines()
+    assert figures(folder, "engine") == before
+    assert "engine: done, " in ask(folder, tiny_data, "engine", "--again")
+    assert figures(folder, "engine") != before
+
+
+def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path) -> None:
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    said = ask(tmp_path, tmp_path / "data", RECIPE, "environment")
+    record = json.loads((tmp_path / "gpu.json").read_text())["steps"][RECIPE]
+    assert (record["status"], record["figures"]) == ("not run", {})
+    assert "has test/ but no train/" in record["missing"][0]
+    assert record["missing"][0] in said
+    assert figures(tmp_path, "environment")
+
+
+def test_the_page_lists_what_has_not_run(folder: Path) -> None:
+    page = (folder / "gpu.md").read_text()
+    assert "In miniature" in page
+    for name, step in STEPS.items():
+        assert (f"| `{name}` | {step.title} | not yet run |" in page) == (name not in RUN)
+
+
+def test_the_page_that_is_committed_is_that_of_the_figures() -> None:
+    report = read_report(ROOT / "docs" / "gpu.json")
+    assert (report.device, report.miniature) == ("cuda", False)
+    assert (ROOT / "docs" / "gpu.md").read_text() == render(report)  # python -m bench.gpu.page writes it anew
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "cpu", "nonsense"), "There is no step 'nonsense'. There are: environment"),
+        (("--device", "cpu", "--miniature"), "docs/gpu.md is for a GPU's figures at full size"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    done = command("bench.gpu", *arguments, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+
+
+def test_figures_of_another_kind_are_not_mixed(folder: Path) -> None:
+    done = command("bench.gpu", "--device", "cpu", "--out", folder, "environment", check=False)
+    assert done.returncode == 2
+    assert "is of runs on cpu in miniature, and these are others" in done.stderr

@@ -1,0 +1,116 @@
+"""docs/benchmarks.md is filled from figures, and so are its pictures; the commands that measure them write them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command
+
+from bench.growth import Growth, Point, read_growth, write_growth
+from bench.markdown import fill
+from bench.serving.machine import describe_machine
+from bench.serving.open_loop import OpenLoop
+from bench.serving.report import Report, read_report, write_report
+from bench.serving.rounds import CONNECTIONS, Round
+from bench.serving.server import OURS, SERVERS, Memory, Startup
+from bench.serving.sweep import Sweep
+from bench.serving.wrk import ClosedLoop
+from cifar_models.errors import InputError
+from serving.settings import available_cores, load_settings
+
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs the program wrk, of the package wrk")
+
+
+def closed(connections: int, rate: float) -> ClosedLoop:
+    return ClosedLoop(connections, rate, 1.0, 2.0, 0.5, 0, 0, {"200": 10})
+
+
+def opened(rate: float) -> OpenLoop:
+    return OpenLoop("phase", rate, rate, 1.0, 2.0, {"200": 10}, 0, 0.1)
+
+
+@pytest.fixture
+def report() -> Report:
+    """Ours answers twice as many as each of the others."""
+    rates = {name: 800.0 if name == OURS else 400.0 for name in SERVERS}
+    starts = {name: Startup(1.0, 1.5, Memory(200, None, 100)) for name in SERVERS}
+    runs = {name: [closed(many, rate) for many in CONNECTIONS] for name, rate in rates.items()}
+    sweep = Sweep(800, {name: [opened(rate / 2), opened(rate)] for name, rate in rates.items()})
+    return Report(describe_machine(), {}, [Round({1: 1000.0, 64: 2000.0}, starts, runs)], None, sweep)
+
+
+@pytest.fixture
+def growth() -> Growth:
+    curve = [Point("1", 100, 1, 2, 0), Point("64", 1000, 10, 20, 3)]
+    return Growth(describe_machine(), 4, dict.fromkeys(("images", "batch", "model", "workers"), curve))
+
+
+def test_reports_are_read_as_they_were_written(tmp_path: Path, report: Report, growth: Growth) -> None:
+    write_report(report, tmp_path / "serving.json")
+    write_growth(growth, tmp_path / "growth.json")
+    assert read_report(tmp_path / "serving.json") == report
+    assert read_growth(tmp_path / "growth.json") == growth
+
+
+def test_the_page_is_filled_and_the_pictures_drawn(tmp_path: Path, report: Report, growth: Growth) -> None:
+    write_report(report, tmp_path / "benchmarks" / "serving.json")
+    write_growth(growth, tmp_path / "benchmarks" / "growth.json")
+    before = (ROOT / "docs" / "benchmarks.md").read_text()
+    command("bench.page", "--out", tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| FastAPI + ONNX Runtime, no batching | 2.00 | 2.00 | 2.00 | 2.00 |" in page
+    assert "| 64 | 1000 | 10.0 | 20.0 | 3 |" in page
+    for name in ("ratios", "throughput", "latency", "growth"):
+        assert f"(benchmarks/{name}.svg)" in page
+        assert (tmp_path / "benchmarks" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (tmp_path / "benchmarks" / f"{name}.svg").read_text()
+    # What was not measured stays: here the overload, and all prose.
+    overload = before[before.index("<!-- open -->") : before.index("<!-- /open -->")]
+    assert overload in page
+
+
+def test_the_page_that_is_committed_is_that_of_its_figures(tmp_path: Path) -> None:
+    """A page without figures is left as it is, so this holds before the first `make bench` too."""
+    if (ROOT / "docs" / "benchmarks").exists():
+        shutil.copytree(ROOT / "docs" / "benchmarks", tmp_path / "benchmarks")
+    command("bench.page", "--out", tmp_path)
+    assert (tmp_path / "benchmarks.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_a_page_without_the_marks_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no place <!-- closed --> \.\.\. <!-- /closed -->"):
+        fill("# Benchmarks\n", {"closed": "| a |"})
+
+
+def test_an_unknown_part_is_refused() -> None:
+    done = command("bench", "nonsense", check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: There is no part 'nonsense'. There are: serving, growth, training.\n",
+    )
+
+
+@needs_wrk
+def test_growth_is_measured_by_the_command(tmp_path: Path) -> None:
+    done = command("bench.growth", "--only", "workers", "--seconds", "1", "--json", tmp_path / "growth.json")
+    (points,) = json.loads((tmp_path / "growth.json").read_text())["curves"].values()
+    assert [point["value"] for point in points] == [str(count) for count in range(1, available_cores() + 1)]
+    for point in points:
+        assert 0 < point["p50_ms"] <= point["p99_ms"]
+        assert f"| {point['value']} | {point['images_per_second']:.0f} |" in done.stdout
+
+
+def test_tuning_writes_the_settings_that_the_server_reads(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    search = ("--search", "workers", "--seconds", "0.3", "--p99-ms", "2000")
+    done = command("bench.tune", *search, "--out", file)
+    assert f"CIFAR_SETTINGS={file} bentoml serve" in done.stdout
+    settings = load_settings({"CIFAR_SETTINGS": str(file)})
+    assert 1 <= settings.workers <= available_cores()
+    assert f"| {settings.workers} | {settings.threads} | {settings.max_batch} |" in done.stdout
+
+
+def test_a_bound_that_cannot_be_kept_is_refused() -> None:
+    done = command("bench.tune", "--p99-ms", "nan", check=False)
+    assert (done.returncode, done.stderr) == (2, "error: --p99-ms must be above 0, got nan.\n")
