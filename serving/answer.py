@@ -1,6 +1,7 @@
 """What goes back: predictions or an error, as JSON."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from starlette.responses import Response
 
 from cifar_models.bundle import Probabilities
+from cifar_models.picture import Pixels
 from serving.errors import Refusal, Unacceptable
 
 _LONGEST_MESSAGE = 500  # characters
@@ -31,6 +33,12 @@ def prediction(labels: list[str], row: list[float], best: int, top_k: int | None
     if top_k is not None:
         ranked = dict(sorted(ranked.items(), key=lambda item: -item[1])[:top_k])
     return {"label": labels[best], "index": best, "probability": row[best], "probabilities": ranked}
+
+
+def add_pixels(answers: list[dict[str, Any]], images: Pixels) -> None:
+    """Put into each prediction what the network saw for it: base64 of uint8 [32, 32, 3], RGB."""
+    for answer, image in zip(answers, images, strict=True):
+        answer["pixels"] = b64encode(image.tobytes()).decode()
 
 
 def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

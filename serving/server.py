@@ -16,7 +16,7 @@ from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from serving.admission import Admission
-from serving.answer import predictions
+from serving.answer import add_pixels, predictions
 from serving.batcher import Batcher
 from serving.bundles import EngineChoice, LoadedBundle, check_engine, find_bundles, load_bundle
 from serving.description.document import describe
@@ -166,6 +166,8 @@ class Server:
         serving = self._find(options.model or self._settings.model)
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
         answers = predictions(serving.loaded.labels, probabilities, options.top_k)
+        if options.pixels:
+            add_pixels(answers, images)
         serving.metrics.classified(len(images))
         return {"model": serving.description, "predictions": answers}
 
