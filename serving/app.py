@@ -39,7 +39,7 @@ class App:
             "/": ("GET", self._page),
             "/docs": ("GET", self._reference),
             "/docs.json": ("GET", self._description),
-            **{path: ("GET", self._file) for path in FILES},
+            **dict.fromkeys(FILES, ("GET", self._file)),
         }
 
     @property

@@ -72,7 +72,7 @@ function describe({ version, engine, manifest }) {
     Epoch: origin.epoch,
     Recipe: code(Object.entries(origin.recipe).map((pair) => pair.join("=")).join(" ")),
     Temperature: manifest.temperature.toFixed(4),
-    Agreement: artifact?.parity.checks.map(({ name, difference }) => `${name} ${shorten(difference)}`).join(", "),
+    "Differs by": artifact?.parity.checks.map(({ name, difference }) => `${name} ${shorten(difference)}`).join(", "),
     Made: manifest.created.slice(0, 10),
     Source: code(origin.source_revision.slice(0, 12)),
     Weights: code(manifest.weights_sha256.slice(0, 12)),

@@ -90,7 +90,8 @@ export class Card {
     const image = element("img", { src: this.url, alt: "", loading: "lazy", decoding: "async" });
     image.onload = () => { size.textContent = describeSize(image.naturalWidth, image.naturalHeight); };
     image.onerror = () => image.remove();
-    return element("p", { className: "source" }, image, element("span", { title: this.file.name, textContent: this.file.name }, size));
+    const name = element("span", { title: this.file.name, textContent: this.file.name });
+    return element("p", { className: "source" }, image, element("span", {}, name, size));
   }
 }
 
