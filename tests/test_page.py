@@ -29,7 +29,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from cifar_models.bundle import read_manifest
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 MOST_AT_ONCE = 4
 SHIP = (ROOT / "docs" / "ship.png").read_bytes()
 TEXT = b"This is no picture."
@@ -88,7 +88,7 @@ def test_forty_pictures_are_asked_for_a_few_at_a_time(page: Page, client: httpx.
     expect(page.get_by_text("40 done", exact=True)).to_be_visible()
     assert 1 <= most <= MOST_AT_ONCE
     expected = [prediction["label"] for prediction in post(client, raw(images)).json()["predictions"]]
-    assert page.locator("article h3").all_inner_texts() == expected
+    assert page.locator("article h3").all_text_contents() == expected
     expect(page.get_by_role("status")).to_contain_text("40 pictures done, none failed.")
 
 

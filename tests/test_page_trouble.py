@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         shutil.copytree(MODELS / DEFAULT, folder / "bundles" / name)
     for file in (folder / "bundles" / "broken").glob("model*"):
         file.write_bytes(b"")
-    limits = {"max_bytes": MAX_BYTES, "max_held_bytes": MAX_BYTES}
+    limits: dict[str, Any] = {"max_bytes": MAX_BYTES, "max_held_bytes": MAX_BYTES}
     with serving(folder / "log", bundles=folder / "bundles", api_key=KEY, **limits) as server:
         server.wait_until_ready()
         yield server

@@ -55,7 +55,9 @@ def test_every_key_opens(stranger: httpx.Client, value: str) -> None:
         "Bearer \u00ff",
     ],
 )
-@pytest.mark.parametrize("path", ["/classify", "/models", "/", "/metrics", "/docs.json", "/nope", "/livez/"])
+@pytest.mark.parametrize(
+    "path", ["/classify", "/models", "/docs", "/metrics", "/docs.json", "/nope", "/page/", "/livez/"]
+)
 def test_without_a_key_nothing_is_told(stranger: httpx.Client, value: str | None, path: str) -> None:
     sent = headers(raw(pictures(1))) | ({} if value is None else {"Authorization": value})
     response = stranger.request(
@@ -76,8 +78,8 @@ def test_two_keys_in_one_request_are_none(stranger: httpx.Client) -> None:
     assert stranger.get("/models", headers=both).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
-def test_health_needs_no_key(stranger: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/", "/page/main.js"])
+def test_health_and_the_page_that_asks_for_a_key_need_none(stranger: httpx.Client, path: str) -> None:
     assert stranger.get(path).status_code == 200
 
 
