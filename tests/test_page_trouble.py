@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from bodies import DEFAULT, pictures, raw
 from browsing import PATIENCE, card, choose, chromium, opened, picture_file
 from conftest import MODELS, ROOT, ServerProcess, serving
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from wire import connected
 
 KEY = "key-of-the-page"
@@ -114,21 +115,22 @@ def fill(server: ServerProcess, connection: socket.socket) -> None:
         assert time.monotonic() < end, "the server is not full"
 
 
-@pytest.mark.parametrize(
-    ("status", "content", "title", "words"),
-    [
-        (503, '{"error": {"code": "not_ready", "message": "It stops."}}', "The server is not ready", "It stops."),
-        (504, '{"error": {"code": "deadline_passed", "message": "Late."}}', "It took too long", "Late."),
-        (413, '{"error": {"code": "too_large", "message": "Too much."}}', "It is too large", "Too much."),
-        (502, "<h1>Bad gateway</h1>", "There is no answer", "502"),
-        (200, "<h1>Log in</h1>", "There is no answer", "200"),
-    ],
-)
-def test_every_refusal_is_put_into_words(page: Page, status: int, content: str, title: str, words: str) -> None:
-    page.route("**/classify?*", lambda route: route.fulfill(status=status, body=content))
-    choose(page, picture_file("ship.png", SHIP))
-    heading(page, "ship.png", title)
-    expect(card(page, "ship.png")).to_contain_text(words)
+REFUSALS = [
+    (503, '{"error": {"code": "not_ready", "message": "It stops."}}', "The server is not ready", "It stops."),
+    (504, '{"error": {"code": "deadline_passed", "message": "Late."}}', "It took too long", "Late."),
+    (413, '{"error": {"code": "too_large", "message": "Too much."}}', "It is too large", "Too much."),
+    (502, "<h1>Bad gateway</h1>", "There is no answer", "502"),
+    (200, "<h1>Log in</h1>", "There is no answer", "200"),
+]
+
+
+def test_every_refusal_is_put_into_words(page: Page) -> None:
+    for status, content, title, words in REFUSALS:
+        page.route("**/classify?*", partial(Route.fulfill, status=status, body=content))
+        choose(page, picture_file(f"{status}.png", SHIP))
+        heading(page, f"{status}.png", title)
+        expect(card(page, f"{status}.png")).to_contain_text(words)
+        page.unroute_all()
 
 
 def test_a_server_that_stops_is_missed_and_nothing_is_lost(page: Page, guarded: ServerProcess) -> None:
