@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/: `PYTHONPATH=. python tests/screenshots.py`, with the shipped bundle, which must serve here."""
+"""The pictures of the page in docs/, with the shipped bundle: `PYTHONPATH=. python tests/screenshots.py`."""
 
 import tempfile
 from pathlib import Path
