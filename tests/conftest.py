@@ -15,7 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import httpx
 import numpy as np
 import pytest
-from browser import Page, browser
 from PIL import Image
 
 from cifar_models.cifar10 import LABELS
@@ -148,13 +147,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A tab of a real browser; skips where there is none."""
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 def real_data() -> Path:

@@ -16,6 +16,7 @@ class Times:
 
     queue: float | None = None
     inference: float | None = None
+    batch: int | None = None
 
 
 def test_batches_and_waits_are_told_as_they_happen() -> None:
@@ -36,6 +37,7 @@ def test_batches_and_waits_are_told_as_they_happen() -> None:
         assert [wait for batch in batches for wait in batch.waits] == [each.queue for each in times]
         first, second, third = (batch.seconds for batch in batches)
         assert [each.inference for each in times] == pytest.approx([first, second + third, third])
+        assert [each.batch for each in times] == [1, MAX_BATCH, 3]
         assert (times[1].queue or 0) > (times[0].queue or 0)
 
     asyncio.run(main())

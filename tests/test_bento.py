@@ -16,6 +16,7 @@ from conftest import MODELS, ROOT, ServerProcess, serving
 from cifar_models.bundle import open_bundle
 from cifar_models.manifest import Artifact
 from serving.engines.registry import ENGINES
+from serving.page.files import MEDIA_TYPES
 
 # Before anything else in every process: writes down each name that is looked up, and finds none of them.
 NO_NETWORK = """
@@ -110,7 +111,7 @@ def test_it_holds_what_is_needed_and_nothing_else(bento: Path) -> None:
     serving_files = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "serving").rglob("*")
-        if path.suffix in (".py", ".html") and "client" not in path.parts
+        if path.suffix in (".py", ".html", *MEDIA_TYPES) and "client" not in path.parts
     }
     bundles = {
         path.relative_to(ROOT).as_posix()

@@ -1,26 +1,216 @@
-"""The page at `/`, in a real browser."""
+"""GET / in a real browser: pictures in, answers out, by every way in and for everybody."""
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
-from bodies import encode, pictures, post, raw
-from browser import Page
-from conftest import ServerProcess
+import numpy as np
+import pytest
+from bodies import DEFAULT, LABELS, encode, pictures, post, raw
+from browsing import (
+    card,
+    choose,
+    chromium,
+    drop,
+    opened,
+    paste,
+    picture_file,
+    seen_pixels,
+    shown_pixels,
+    take,
+    violations,
+)
+from conftest import MODELS, ROOT, ServerProcess
+from drawings import DRAWINGS, drawing
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
-FILES = "input[type=file]"
+from cifar_models.bundle import read_manifest
+
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+MOST_AT_ONCE = 4
+SHIP = (ROOT / "docs" / "ship.png").read_bytes()
+TEXT = b"This is no picture."
 
 
-def test_it_shows_the_best_labels_of_each_picture_or_why_there_are_none(
-    server: ServerProcess, client: httpx.Client, page: Page, tmp_path: Path
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser, server: ServerProcess) -> Iterator[Page]:
+    with opened(browser, server) as found:
+        yield found
+
+
+@pytest.mark.parametrize("give", [choose, drop, paste, take], ids=lambda give: give.__name__)
+def test_every_way_in_shows_what_the_server_says(
+    browser: Browser, server: ServerProcess, client: httpx.Client, give: Callable[..., None]
 ) -> None:
-    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
-    good.write_bytes(encode(pictures(1)[0]))
-    bad.write_bytes(good.read_bytes()[:100])
-    page.open(f"{server.url}/")
-    page.choose_files(FILES, good, bad)
-    page.wait_for("document.querySelectorAll('dt').length === 3")
-    page.wait_for("/damaged/.test(document.querySelector('section').innerText)")
-    best = post(client, raw(pictures(1)), top_k=3).json()["predictions"][0]["probabilities"]
-    assert page.run("[...document.querySelectorAll('dt')].map((label) => label.innerText)") == list(best)
-    assert page.run("getComputedStyle(document.querySelector('.key')).display") == "none"  # nobody asked for a key
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    names = ("harbour.jpg", "pond.png")
+    with opened(browser, server, **(PHONE if give is take else {})) as page:
+        give(page, *(picture_file(name, drawing(name)) for name in names))
+        for name in names:
+            shown = card(page, name)
+            answer = client.post("/classify", files={"images": drawing(name)}).json()
+            (prediction,) = answer["predictions"]
+            expect(shown.get_by_role("heading")).to_have_text(prediction["label"])
+            assert (shown_pixels(shown) == seen_pixels(drawing(name))).all()
+            assert read_bars(page, name) == pytest.approx(prediction["probabilities"], abs=0.001)
+            expect(shown.locator("dt")).to_have_text(["decode", "queue", "inference", "in all", "batch of", "by"])
+            expect(shown.locator("dd").last).to_have_text(f"{answer['model']['name']} {answer['model']['version']}")
+
+
+def read_bars(page: Page, name: str) -> dict[str, float]:
+    bars = card(page, name).get_by_role("list", name="Probabilities").get_by_role("listitem")
+    expect(bars).to_have_count(len(LABELS))
+    rows = [row.split("\n") for row in bars.all_inner_texts()]
+    return {label: float(share.strip("<>% \u00a0")) / 100 for label, share in rows}
+
+
+def test_forty_pictures_are_asked_for_a_few_at_a_time(page: Page, client: httpx.Client) -> None:
+    images = pictures(40)
+    under_way: set[Request] = set()
+    most = 0
+
+    def begin(request: Request) -> None:
+        nonlocal most
+        under_way.add(request)
+        most = max(most, sum("classify" in each.url for each in under_way))
+
+    page.on("request", begin)
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    choose(page, *(picture_file(f"{index}.png", encode(image)) for index, image in enumerate(images)))
+    expect(page.get_by_text("40 done", exact=True)).to_be_visible()
+    assert 1 <= most <= MOST_AT_ONCE
+    expected = [prediction["label"] for prediction in post(client, raw(images)).json()["predictions"]]
+    assert page.locator("article h3").all_text_contents() == expected
+    expect(page.get_by_role("status")).to_contain_text("40 pictures done, none failed.")
+
+
+def test_an_unreadable_file_is_told_and_hinders_no_other(page: Page) -> None:
+    drop(page, picture_file("notes.png", TEXT), picture_file("ship.png", SHIP))
+    broken = card(page, "notes.png")
+    expect(broken.get_by_role("heading")).to_have_text("It cannot be read")
+    expect(broken).to_contain_text("The data are no PNG")
+    expect(broken.get_by_role("button")).to_have_count(0)  # it would be as unreadable the next time
+    expect(card(page, "ship.png").get_by_role("heading")).to_have_text("ship")
+    expect(page.get_by_text("2 done, 1 failed")).to_be_visible()
+
+
+def test_the_confidence_is_put_into_words_where_the_bundle_judges_it(page: Page) -> None:
+    for confident, words in ((True, "· sure"), (False, "· not sure")):
+        judge(page, confident)
+        choose(page, picture_file(f"{confident}.png", SHIP))
+        expect(card(page, f"{confident}.png")).to_contain_text(words)
+        page.unroute_all()
+
+
+def judge(page: Page, confident: bool) -> None:
+    """Have the server's answers say whether the bundle is confident."""
+
+    def fulfill(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        for prediction in content["predictions"]:
+            prediction["confident"] = confident
+        route.fulfill(response=response, json=content)
+
+    page.route("**/classify?*", fulfill)
+
+
+def test_the_bundle_says_what_it_is_and_how_good(page: Page, client: httpx.Client) -> None:
+    (served,) = (model for model in client.get("/models").json()["models"] if model["default"])
+    bundle = page.get_by_role("region", name="Bundle")
+    expect(bundle.get_by_label("Which bundle answers")).to_have_value(DEFAULT)
+    manifest = read_manifest(MODELS / DEFAULT)
+    (artifact,) = (each for each in manifest.artifacts if each.sha256.startswith(served["version"]))
+    accuracy = next(each.accuracy for each in artifact.evaluations if each.split == "test")
+    for text in (f"{accuracy:.2%}".replace("%", "\u00a0%"), served["version"], served["engine"], *manifest.labels):
+        expect(bundle).to_contain_text(text)
+    bundle.get_by_text("How it was made").click()
+    expect(bundle.get_by_text(manifest.origin.source_revision[:12])).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [
+        ("curl", ["bash", "-c"]),
+        ("Python", [sys.executable, "-c"]),
+        ("JavaScript", ["node", "--input-type=module", "-e"]),
+    ],
+)
+def test_the_request_can_be_copied_and_run(page: Page, language: str, program: list[str], tmp_path: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("radio", name=language, exact=True).check()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("status")).to_have_text("Copied.")
+    code = page.evaluate("navigator.clipboard.readText()")
+    assert code == page.locator("#code").text_content()
+    (tmp_path / "picture.png").write_bytes(SHIP)
+    try:
+        done = subprocess.run([*program, code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        pytest.skip(f"needs {program[0]}, to run what the page shows")
+    assert (done.returncode, "ship" in done.stdout) == (0, True), done.stderr
+
+
+def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:
+    focused = page.locator(":focus")
+    page.keyboard.press("Tab")
+    expect(focused).to_have_text("To the pictures")
+    tab_to(page, "#files")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files([picture_file("ship.png", SHIP)])
+    expect(page.get_by_role("status")).to_contain_text("ship.png: ship, 98.")
+    tab_to(page, "#clear")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("article")).to_have_count(0)
+    expect(focused).to_have_id("files")
+    tab_to(page, "[name=language]")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#code")).to_contain_text("import httpx")
+
+
+def tab_to(page: Page, selector: str) -> None:
+    for _ in range(20):
+        if page.locator(":focus").and_(page.locator(selector)).count():
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{selector} is out of reach")
+
+
+@pytest.mark.parametrize(
+    "options", [{"color_scheme": "light"}, {"color_scheme": "dark"}, PHONE], ids=["light", "dark", "phone"]
+)
+def test_nothing_on_it_breaks_a_rule_of_accessibility(
+    browser: Browser, server: ServerProcess, options: dict[str, Any]
+) -> None:
+    with opened(browser, server, **options) as page:
+        choose(
+            page, *(picture_file(name, drawing(name)) for name in list(DRAWINGS)[:2]), picture_file("notes.txt", TEXT)
+        )
+        expect(page.get_by_text("3 done, 1 failed")).to_be_visible()
+        page.get_by_text("How it was made").click()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        page.goto(f"{server.url}/docs")
+        assert violations(page) == []
+
+
+def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:
+    choose(page, picture_file("before.png", SHIP))
+    expect(card(page, "before.png").get_by_role("heading")).to_have_text("ship")
+    page.context.set_offline(True)
+    choose(page, picture_file("during.png", SHIP))
+    expect(card(page, "during.png").get_by_role("heading")).to_have_text("The server does not answer")
+    expect(card(page, "before.png").get_by_role("heading")).to_have_text("ship")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again: during.png").click()
+    expect(card(page, "during.png").get_by_role("heading")).to_have_text("ship")
+    assert np.array_equal(shown_pixels(card(page, "during.png")), seen_pixels(SHIP))

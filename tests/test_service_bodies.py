@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
@@ -159,3 +161,22 @@ def test_a_picture_of_any_size_is_fitted(client: httpx.Client, size: tuple[int, 
 @pytest.mark.parametrize("strict", ["true", "false"])
 def test_strict_takes_pictures_that_fit(client: httpx.Client, strict: str) -> None:
     assert_right(post(client, Body(encode(pictures(1)[0]), "image/png"), strict=strict), pictures(1))
+
+
+def test_what_the_network_saw_can_be_asked_for(client: httpx.Client) -> None:
+    wide = np.repeat(pictures(1)[0], 3, axis=1)  # 32x96: its middle, shrunk to nothing
+    response = post(client, document([base64(encode(wide)), pictures(2)[1].tolist()], pixels=True))
+    seen = [b64decode(prediction["pixels"]) for prediction in response.json()["predictions"]]
+    assert seen == [to_pixels(Image.fromarray(wide)).tobytes(), pictures(2)[1].tobytes()]
+    assert all("pixels" not in prediction for prediction in post(client, raw(pictures(2))).json()["predictions"])
+
+
+def test_the_answer_says_what_its_time_went_to(client: httpx.Client) -> None:
+    header = post(client, raw(pictures(3))).headers["server-timing"]
+    found = re.fullmatch(r"(.*), batch;desc=\"(\d+)\"", header)
+    assert found is not None
+    entries = dict(entry.split(";dur=") for entry in found[1].split(", "))
+    assert list(entries) == ["receive", "decode", "queue", "inference", "total"]
+    *steps, total = map(float, entries.values())
+    assert 0 < sum(steps) < total
+    assert int(found[2]) >= 3

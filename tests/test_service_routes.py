@@ -14,6 +14,7 @@ from conftest import MODELS, ServerProcess
 
 from cifar_models.bundle import read_manifest
 from cifar_models.manifest import Manifest
+from serving.page.files import FILES, MEDIA_TYPES
 
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("[!.]*/manifest.json"))
 LOADING = {"src", "srcset", "poster", "data", "background", "action", "formaction"}
@@ -60,6 +61,22 @@ class Resources(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.tags and self.tags[-1] in ("script", "style"):
             self.addresses += re.findall(r"""["'`(]\s*((?:https?:)?//\w[^"'`)]*)""", data)
+
+
+@pytest.mark.parametrize("path", sorted(FILES))
+def test_the_files_of_the_pages_are_what_browsers_take_them_for(client: httpx.Client, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.content) == (200, FILES[path].read_bytes())
+    assert response.headers["content-type"].partition(";")[0] == MEDIA_TYPES[FILES[path].suffix]
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_may_load_from_this_server_only(client: httpx.Client, path: str) -> None:
+    policy = client.get(path).headers["content-security-policy"].split("; ")
+    rules = {name: sources for name, *sources in map(str.split, policy)}
+    assert rules["default-src"] == ["'none'"]
+    assert {source for sources in rules.values() for source in sources} <= {"'none'", "'self'", "blob:"}
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

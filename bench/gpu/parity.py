@@ -41,11 +41,11 @@ def run(context: Context) -> Outcome:
             for target in targets(context, key):
                 what = f"{key} in {target.arithmetic}"
                 try:
-                    parity = check_parity(key, partial(open_runner, key, path), evidence, target)
+                    agreement = check_parity(key, partial(open_runner, key, path), evidence, target)
                 except Exception as error:  # it disagrees, or its library does not run here
                     missing.append(f"{what}: {first_line(error)}")
                 else:
-                    agreed.append(describe(key, target, parity))
+                    agreed.append(describe(key, target, agreement.parity))
     return Outcome({"images": len(source.validation), "agreed": agreed} if agreed else {}, missing)
 
 

@@ -172,6 +172,7 @@ def _note(part: Slice, batch: Batch) -> None:
     if part.start == 0:
         timings.queue = batch.started - part.job.arrived
     timings.inference = (timings.inference or 0.0) + batch.seconds
+    timings.batch = max(timings.batch or 0, batch.images)
 
 
 def _answer(part: Slice, result: Probabilities | Exception) -> None:

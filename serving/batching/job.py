@@ -15,6 +15,7 @@ class Timings(Protocol):
 
     queue: float | None  # until its first image went to the engine
     inference: float | None  # of the batches that held its images
+    batch: int | None  # images in the largest of them
 
 
 @dataclass(slots=True, eq=False)

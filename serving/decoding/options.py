@@ -18,6 +18,7 @@ class Options(BaseModel):
         default=None, description="Only the probabilities of this many labels, best first; of all labels if absent"
     )
     strict: bool = Field(default=False, description="Refuse pictures that are not 32x32; else they are resized")
+    pixels: bool = Field(default=False, description="Answer also with the 32x32 pixels that the network saw")
 
     @field_validator("top_k", mode="before")
     @classmethod

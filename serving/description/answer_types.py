@@ -31,6 +31,9 @@ class Prediction(BaseModel):
     probabilities: dict[str, Probability] = Field(
         description="By label: all in the model's order, or the `top_k` best, best first"
     )
+    pixels: str = Field(
+        default="", description="What the network saw, base64 of uint8 32x32x3 RGB; absent unless `pixels=true`"
+    )
 
 
 class Answer(BaseModel):

@@ -27,6 +27,13 @@ _HEADERS = {
         "required": True,
         "schema": {"type": "string"},
     },
+    "Server-Timing": {
+        "description": (
+            "What the time went to, in milliseconds: `receive`, `decode`, `queue`, `inference`, `total`; `batch` says "
+            "with how many images in all the network was asked."
+        ),
+        "schema": {"type": "string"},
+    },
     "X-Request-ID": {
         "description": "The request's name in the server's log: as it was sent in this header, or else made here.",
         "required": True,
@@ -57,10 +64,17 @@ def shared_errors() -> dict[str, Any]:
     return {kind.__name__: error([kind]) for kind in all_refusals()}
 
 
-def answer(description: str, media_type: str, schema: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """An answer that is no error; a text if no schema is given."""
+def answer(
+    description: str,
+    media_type: str,
+    schema: dict[str, Any] | None = None,
+    *,
+    names: Sequence[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """An answer that is no error; a text if no schema is given. `names` are its own headers."""
     content = {"schema": schema or {"type": "string"}, **more}
-    return {"description": description, "headers": headers(_OF_ALL), "content": {media_type: content}}
+    return {"description": description, "headers": headers([*_OF_ALL, *names]), "content": {media_type: content}}
 
 
 def errors(kinds: Iterable[type[Refusal]]) -> dict[str, Any]:

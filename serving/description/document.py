@@ -86,7 +86,13 @@ def classify(settings: Settings) -> dict[str, Any]:
         ],
         "requestBody": request_body(settings),
         "responses": {
-            "200": answer("Predictions in the order of the images.", JSON, refer_to("Answer"), example=_EXAMPLE),
+            "200": answer(
+                "Predictions in the order of the images.",
+                JSON,
+                refer_to("Answer"),
+                names=["Server-Timing"],
+                example=_EXAMPLE,
+            ),
             **errors(refusals_with_body()),
         },
         "x-codeSamples": classify_samples(),
@@ -105,12 +111,19 @@ def models() -> dict[str, Any]:
 def pages() -> dict[str, Any]:
     document = answer("OpenAPI 3.1.", JSON, {"type": "object"})
     found = {
-        "/": get("/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML)),
+        "/": page(),
         "/docs": get("/docs", "reference", "This description, for people", answer("The page.", HTML)),
         "/docs.json": get("/docs.json", "description", "This description, for programs", document),
         "/metrics": get("/metrics", "metrics", "Figures for Prometheus", answer("Its text format.", TEXT)),
     }
     return {path: {"get": operation} for path, operation in found.items()}
+
+
+def page() -> dict[str, Any]:
+    """It needs no key: it asks its user for one."""
+    found = get("/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML))
+    responses = {status: each for status, each in found["responses"].items() if status != "401"}
+    return {**found, "responses": responses, "security": []}
 
 
 def get(path: str, name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,15 @@ from cifar_models.errors import InputError
 from serving.errors import Unauthorized
 from serving.http.answer import refusal_response
 from serving.observing.trace import trace_of
+from serving.page.files import FILES
 from serving.settings import Settings
 
-# Whoever watches the process has no key, and learns nothing but whether it lives. The page asks its reader for one.
-OPEN_PATHS = {"/livez", "/readyz", "/healthz", "/"}
+# Whoever watches the process has no key, and learns nothing but whether it lives. The page asks its user for one: a
+# browser sends none of its own accord. Its files are the same for everybody and say nothing of this server.
+OPEN_PATHS = {"/livez", "/readyz", "/healthz", "/", *FILES}
 
 _SENT_BY_PAGES = ["Authorization", "Content-Type", "X-Request-ID"]
-_READ_BY_PAGES = ["Retry-After", "WWW-Authenticate", "X-Request-ID"]
+_READ_BY_PAGES = ["Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"]
 
 
 class Pages(CORSMiddleware):

@@ -1,6 +1,7 @@
 """What goes back: predictions or an error, as JSON."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from cifar_models.bundle import Probabilities
 from cifar_models.manifest import PROBABILITY_DIGITS
+from cifar_models.picture import Pixels
 from serving.errors import Refusal, Unacceptable
 
 _LONGEST_MESSAGE = 500  # characters
@@ -37,6 +39,12 @@ def prediction(
         ranked = dict(sorted(ranked.items(), key=lambda item: -item[1])[:top_k])
     confident = {} if threshold is None else {"confident": row[best] >= threshold}
     return {"label": labels[best], "index": best, "probability": row[best], **confident, "probabilities": ranked}
+
+
+def add_pixels(answers: list[dict[str, Any]], images: Pixels) -> None:
+    """Put into each prediction what the network saw for it: base64 of uint8 [32, 32, 3], RGB."""
+    for answer, image in zip(answers, images, strict=True):
+        answer["pixels"] = b64encode(image.tobytes()).decode()
 
 
 def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,7 +7,6 @@ and serialisation, which cost more than the batching.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
@@ -19,11 +18,11 @@ from serving.http.connection import CROWDED
 from serving.http.server import Server
 from serving.observing.metrics import CONTENT_TYPE
 from serving.observing.trace import trace_of
+from serving.page.files import FILES, HEADERS, INDEX, MEDIA_TYPES
 
 logger = logging.getLogger(__name__)
 
 _BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
-_PAGE = Path(__file__).parent.parent / "page" / "index.html"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -41,12 +40,13 @@ class App:
             "/": ("GET", self._page),
             "/docs": ("GET", self._reference),
             "/docs.json": ("GET", self._description),
+            **dict.fromkeys(FILES, ("GET", self._file)),
         }
 
     @property
     def paths(self) -> set[str]:
-        """All that is answered, here or by BentoML."""
-        return set(self._routes) | _BENTOML_PATHS
+        """All that is answered, here or by BentoML, but for the files that the pages load."""
+        return set(self._routes) - set(FILES) | _BENTOML_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["path"] in _BENTOML_PATHS and scope["method"] in ("GET", "HEAD")):
@@ -92,7 +92,8 @@ class App:
             raise Busy(
                 "There are too many connections; try again later, over one that is open already if there is one."
             )
-        return json_response(await self._server.classify(request))
+        answer = await self._server.classify(request)
+        return json_response(answer, headers={"Server-Timing": trace_of(request.scope).server_timing()})
 
     async def _models(self, request: Request) -> Response:
         return json_response(self._server.models())
@@ -102,10 +103,14 @@ class App:
         return Response(await asyncio.to_thread(self._server.metrics.render), media_type=CONTENT_TYPE)
 
     async def _page(self, request: Request) -> Response:
-        return FileResponse(_PAGE)
+        return FileResponse(INDEX, headers=HEADERS)
+
+    async def _file(self, request: Request) -> Response:
+        file = FILES[request.scope["path"]]
+        return FileResponse(file, headers=HEADERS, media_type=MEDIA_TYPES[file.suffix])
 
     async def _reference(self, request: Request) -> Response:
-        return HTMLResponse(self._server.reference())
+        return HTMLResponse(self._server.reference(), headers=HEADERS)
 
     async def _description(self, request: Request) -> Response:
         return json_response(self._server.description())

@@ -19,7 +19,7 @@ from serving.description.document import describe
 from serving.description.page import render
 from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.http.answer import predictions
+from serving.http.answer import add_pixels, predictions
 from serving.http.disconnect import CancelOnDisconnect
 from serving.http.memory import freeze_what_is_loaded, limit_heaps
 from serving.http.request import RequestReader, decode_all
@@ -150,6 +150,8 @@ class Server:
         serving = self._find(options.model or self._settings.model)
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
         answers = predictions(serving.loaded.labels, probabilities, options.top_k, serving.loaded.threshold)
+        if options.pixels:
+            add_pixels(answers, images)
         serving.metrics.classified(len(images))
         return {"model": serving.description, "predictions": answers}
 

@@ -25,6 +25,7 @@ class Trace:
     decode: float | None = None  # from there to pixels
     queue: float | None = None  # until its first image went to the engine
     inference: float | None = None  # of the batches that held its images
+    batch: int | None = None  # images in the largest of them, its own and others'
     total: float = 0.0
 
     def received(self) -> None:
@@ -34,6 +35,14 @@ class Trace:
         self.images = images
         if self.receive is not None:
             self.decode = perf_counter() - self.start - self.receive
+
+    def server_timing(self) -> str:
+        """What its time went to so far, in milliseconds: the value of a Server-Timing header (W3C)."""
+        steps = {"receive": self.receive, "decode": self.decode, "queue": self.queue, "inference": self.inference}
+        known = {name: seconds for name, seconds in steps.items() if seconds is not None}
+        known["total"] = perf_counter() - self.start
+        entries = [f"{name};dur={1000 * seconds:.3f}" for name, seconds in known.items()]
+        return ", ".join(entries if self.batch is None else [*entries, f'batch;desc="{self.batch}"'])
 
     def refused(self, code: str, message: str) -> None:
         self.code = code

@@ -1,0 +1,1 @@
+"""The pages: HTML, styles and scripts, served as they lie here."""

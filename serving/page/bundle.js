@@ -1,0 +1,98 @@
+// Which bundle answers, and what it says of itself.
+
+import { count, element, find, percent } from "./element.js";
+import { ask, Trouble } from "./server.js";
+
+const select = find("bundle-name");
+const state = find("bundle-state");
+const again = find("bundle-again");
+const card = find("bundle-card");
+
+let models = [];
+
+/** The chosen one's name; "" before the server has said what there is. */
+export const chosen = () => select.value;
+
+export const isDefault = () => models.find((model) => model.name === chosen())?.default ?? true;
+
+/** Ask which bundles there are; `onChange` is called when another one is chosen. Throws Trouble of 401 only. */
+export async function loadBundles(onChange) {
+  select.onchange = () => { showCard(); onChange(); };
+  again.onclick = () => loadBundles(onChange).catch(() => {});
+  try {
+    const { content } = await ask("models");
+    show(content);
+    onChange();
+  } catch (trouble) {
+    if (!(trouble instanceof Trouble)) throw trouble;
+    state.textContent = `${trouble.title}. ${trouble.message}`;
+    again.hidden = false;
+    if (trouble.status === 401) throw trouble;
+  }
+}
+
+function show({ models: served, failed }) {
+  models = served;
+  const before = chosen();
+  const options = served.map(({ name, ready }) => new Option(ready ? name : `${name} (not ready)`, name));
+  const broken = failed.map(({ name }) => Object.assign(new Option(`${name} (failed its checks)`, name), { disabled: true }));
+  select.replaceChildren(...options, ...broken);
+  select.value = served.find(({ name }) => name === before)?.name ?? (served.find((model) => model.default) ?? served[0])?.name ?? "";
+  select.hidden = served.length + failed.length === 0;
+  state.textContent = served.length ? "" : "The server has no bundle yet. It may still be starting.";
+  again.hidden = served.length > 0;
+  showCard(failed);
+}
+
+function showCard(failed = []) {
+  const model = models.find(({ name }) => name === chosen());
+  const warnings = failed.map(({ name, reason }) => `${name} is not served: ${reason}`);
+  if (model?.degraded) warnings.unshift(`The processor answers where CUDA should: ${model.degraded}`);
+  card.replaceChildren(
+    ...warnings.map((text) => element("p", { className: "warning", textContent: text })),
+    ...(model ? describe(model) : []),
+  );
+}
+
+function describe({ version, engine, manifest }) {
+  const artifact = manifest.artifacts.find(({ sha256 }) => sha256.startsWith(version));
+  const test = artifact?.evaluations.find(({ split }) => split === "test") ?? artifact?.evaluations[0];
+  const { origin } = manifest;
+  const facts = {
+    Version: code(version),
+    Engine: code(engine),
+    ...(artifact && { File: `${artifact.format}, ${artifact.precision}, ${(artifact.bytes / 1e6).toFixed(1)} MB` }),
+    Network: `${manifest.architecture}, ${count(manifest.parameters)} parameters`,
+    ...(test && { Calibration: `its confidence is off by ${percent(test.ece)} on average` }),
+    Labels: manifest.labels.join(", "),
+  };
+  const more = {
+    "Trained on": `${count(origin.training_images)} images of ${origin.data}`,
+    "Held out": `${count(origin.validation_images)} images, to choose the epoch and the temperature`,
+    Epoch: origin.epoch,
+    Recipe: code(Object.entries(origin.recipe).map((pair) => pair.join("=")).join(" ")),
+    Temperature: manifest.temperature.toFixed(4),
+    "Differs by": artifact?.parity.checks.map(({ name, difference }) => `${name} ${shorten(difference)}`).join(", "),
+    Made: manifest.created.slice(0, 10),
+    Source: code(origin.source_revision.slice(0, 12)),
+    Weights: code(manifest.weights_sha256.slice(0, 12)),
+  };
+  return [
+    ...(test ? [makeFigure(test)] : []),
+    makeList(facts),
+    element("details", {}, element("summary", { textContent: "How it was made, and how it agrees with PyTorch" }), makeList(more)),
+  ];
+}
+
+const makeFigure = ({ accuracy, images, split, data }) =>
+  element("p", { className: "figure" }, element("strong", { textContent: percent(accuracy, 2) }), `right on ${count(images)} ${split} images (${data})`);
+
+function makeList(facts) {
+  const known = Object.entries(facts).filter(([, value]) => value != null);
+  const pairs = known.map(([term, value]) => element("div", {}, element("dt", { textContent: term }), element("dd", {}, value)));
+  return element("dl", {}, ...pairs);
+}
+
+const code = (text) => element("code", { textContent: text });
+
+const shorten = (number) => (number === 0 ? "0" : number.toPrecision(2));

@@ -1,0 +1,129 @@
+// One picture on the page, from waiting to its answer.
+
+import { element, milliseconds, percent } from "./element.js";
+
+const SIDE = 32; // pixels
+const MOST_BARS = 10;
+
+export class Card {
+  /** `onChange` is called when its state has changed, `onAgain` when its user asks again. */
+  constructor(file, { onChange, onAgain }) {
+    this.file = file;
+    this.onChange = onChange;
+    this.onAgain = () => onAgain(this);
+    this.canvas = element("canvas", { width: SIDE, height: SIDE });
+    this.text = element("div", { className: "answer" });
+    this.article = element("article", {}, element("div", { className: "seen" }, this.canvas), this.text);
+    this.element = element("li", {}, this.article);
+    this.source = this.makeSource();
+    this.drawNothing();
+  }
+
+  get isShown() { return this.element.isConnected; }
+  get isDone() { return this.state === "answered" || this.hasFailed; }
+  get hasFailed() { return this.state === "failed"; }
+
+  remove() {
+    URL.revokeObjectURL(this.url);
+    this.element.remove();
+  }
+
+  wait() { this.show("waiting", say("Waiting…")); }
+  ask() { this.show("asking", say("Asking…")); }
+  postpone(title, seconds) { this.show("waiting", say(`${title}. Asking again in ${seconds} s.`)); }
+
+  fail(trouble) {
+    this.trouble = trouble;
+    this.said = `${this.file.name}: ${trouble.title}.`;
+    this.drawNothing();
+    const title = element("h3", { textContent: trouble.title });
+    this.show("failed", title, say(trouble.message), ...(trouble.isPassing ? [this.makeButton()] : []));
+  }
+
+  answer({ model, timing, label, probability, probabilities, confident, pixels }) {
+    const verdict = [percent(probability), { true: "sure", false: "not sure" }[confident]].filter(Boolean);
+    this.said = `${this.file.name}: ${label}, ${verdict.join(", ")}.`;
+    this.draw(pixels);
+    this.show("answered", element("h3", { textContent: label }), makeVerdict(verdict));
+    this.article.classList.toggle("unsure", confident === false);
+    this.article.append(makeBars(probabilities), makeCost(timing, model));
+  }
+
+  show(state, ...content) {
+    this.state = state;
+    this.article.className = state;
+    this.article.replaceChildren(this.article.firstElementChild, this.text);
+    this.text.replaceChildren(this.source, ...content);
+    this.onChange(this);
+  }
+
+  draw(pixels) {
+    const rgb = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
+    const image = new ImageData(SIDE, SIDE);
+    for (let pixel = 0; pixel < SIDE * SIDE; pixel += 1) {
+      image.data.set(rgb.subarray(3 * pixel, 3 * pixel + 3), 4 * pixel);
+      image.data[4 * pixel + 3] = 255;
+    }
+    this.canvas.getContext("2d").putImageData(image, 0, 0);
+    this.describe(`${this.file.name}, as the network sees it`);
+  }
+
+  drawNothing() {
+    this.canvas.getContext("2d").clearRect(0, 0, SIDE, SIDE);
+    this.describe(`${this.file.name}, not seen by the network yet`);
+  }
+
+  describe(text) {
+    this.canvas.role = "img";
+    this.canvas.ariaLabel = text;
+  }
+
+  makeButton() {
+    const name = `Try again: ${this.file.name}`;
+    return element("button", { className: "small", textContent: "Try again", ariaLabel: name, onclick: this.onAgain });
+  }
+
+  /** The file itself, small, with its name and its size in pixels where the browser can tell. */
+  makeSource() {
+    this.url = URL.createObjectURL(this.file);
+    const size = element("small");
+    const image = element("img", { src: this.url, alt: "", loading: "lazy", decoding: "async" });
+    image.onload = () => { size.textContent = describeSize(image.naturalWidth, image.naturalHeight); };
+    image.onerror = () => image.remove();
+    const name = element("span", { title: this.file.name, textContent: this.file.name });
+    return element("p", { className: "source" }, image, element("span", {}, name, size));
+  }
+}
+
+const say = (text) => element("p", { className: "state", textContent: text });
+
+const describeSize = (width, height) =>
+  width === SIDE && height === SIDE ? "32 × 32, taken as it is" : `${width} × ${height} → 32 × 32`;
+
+const makeVerdict = ([confidence, ...sure]) =>
+  element("p", { className: "verdict" }, element("b", { textContent: confidence }), ...sure.map((word) => ` · ${word}`));
+
+function makeBars(probabilities) {
+  const best = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, MOST_BARS);
+  const list = element("ol", { className: "bars", role: "list", ariaLabel: "Probabilities" });
+  for (const [label, probability] of best) {
+    const bar = element("i", { ariaHidden: "true" });
+    bar.style.setProperty("--share", `${100 * probability}%`);
+    list.append(element("li", {}, element("span", { textContent: label, title: label }), bar, element("b", { textContent: percent(probability) })));
+  }
+  return list;
+}
+
+function makeCost({ decode, queue, inference, total, batch }, { name, version }) {
+  const parts = {
+    decode: milliseconds(decode),
+    queue: milliseconds(queue),
+    inference: milliseconds(inference),
+    "in all": milliseconds(total),
+    "batch of": batch,
+    by: `${name} ${version}`,
+  };
+  const known = Object.entries(parts).filter(([, value]) => value != null);
+  const pairs = known.map(([term, value]) => element("div", {}, element("dt", { textContent: term }), element("dd", { textContent: value })));
+  return element("dl", { className: "cost" }, ...pairs);
+}

@@ -1,0 +1,18 @@
+// The server's own address in the commands, and a button to copy each. Without this the page says the same.
+
+const here = location.href.split(/[?#]/)[0].replace(/\/docs\/?$/, "");
+const main = document.querySelector("main");
+const said = document.querySelector("#said");
+
+for (const sample of document.querySelectorAll(".sample")) {
+  const code = sample.querySelector("code");
+  const button = sample.querySelector("button");
+  code.textContent = code.textContent.replaceAll(main.dataset.address, here);
+  button.hidden = !navigator.clipboard; // browsers have one at https and localhost only
+  button.onclick = async () => {
+    await navigator.clipboard.writeText(code.textContent);
+    said.textContent = `Copied: ${button.getAttribute("aria-label").replace(/^Copy /, "")}`;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  };
+}

@@ -1,0 +1,105 @@
+// The page: takes pictures in, has them classified, and shows what came of it.
+
+import { chosen, isDefault, loadBundles } from "./bundle.js";
+import { Card } from "./card.js";
+import { classify } from "./classify.js";
+import { find } from "./element.js";
+import { startIntake } from "./intake.js";
+import { showRequest, startRequest } from "./request.js";
+import { hasKey, setKey } from "./server.js";
+
+const list = find("cards");
+const key = find("key");
+let cards = [];
+let announced = true; // whether the last answers were
+
+function say(text) {
+  find("said").textContent = "";
+  requestAnimationFrame(() => { find("said").textContent = text; }); // the same text twice is read twice
+}
+
+function take(files) {
+  const made = files.map((file) => new Card(file, { onChange, onAgain: (card) => askFor([card]) }));
+  cards = [...made, ...cards];
+  list.prepend(...made.map((card) => card.element));
+  askFor(made);
+}
+
+function askFor(some) {
+  announced = false;
+  for (const card of some) classify(card, chosen());
+}
+
+function onChange(card) {
+  showCount();
+  if (card.hasFailed && card.trouble.status === 401) askForKey();
+}
+
+function showCount() {
+  const done = cards.filter((card) => card.isDone).length;
+  const failures = cards.filter((card) => card.hasFailed).length;
+  const isDone = done === cards.length;
+  find("pictures").hidden = cards.length === 0;
+  find("count").textContent = (isDone ? `${done} done` : `${done} of ${cards.length} done`) + (failures ? `, ${failures} failed` : "");
+  find("again").hidden = !isDone || passing().length === 0;
+  if (isDone && !announced) announce(failures);
+}
+
+function announce(failures) {
+  announced = true;
+  const [first, ...others] = cards;
+  say(others.length === 0 ? first?.said : `${cards.length} pictures done, ${failures || "none"} failed. The newest is ${first.said}`);
+}
+
+function askForKey() {
+  if (!key.hidden) return;
+  key.hidden = false;
+  find("key-text").focus();
+  say("This server wants an API key.");
+}
+
+const passing = () => cards.filter((card) => card.hasFailed && card.trouble.isPassing);
+
+function askAgain() {
+  askFor(passing());
+}
+
+function showCode() {
+  showRequest({ model: isDefault() ? "" : chosen(), withKey: hasKey() });
+}
+
+let model = "";
+
+async function load() {
+  try {
+    await loadBundles(() => {
+      showCode();
+      if (model && model !== chosen()) askFor(cards);
+      model = chosen();
+    });
+  } catch {
+    askForKey();
+  }
+}
+
+key.onsubmit = async (event) => {
+  event.preventDefault();
+  setKey(find("key-text").value.trim());
+  find("key-text").value = "";
+  key.hidden = true;
+  find("files").focus();
+  await load();
+  askAgain();
+};
+find("again").onclick = askAgain;
+find("clear").onclick = () => {
+  for (const card of cards) card.remove();
+  cards = [];
+  showCount();
+  find("files").focus();
+};
+
+startIntake(take);
+startRequest(say);
+showCode();
+load();

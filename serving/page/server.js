@@ -1,0 +1,67 @@
+// Asks the server, and says in words what went wrong.
+
+const TITLES = {
+  400: "It cannot be read",
+  401: "An API key is wanted",
+  404: "Not found",
+  413: "It is too large",
+  415: "This kind is not taken",
+  422: "It is not acceptable",
+  429: "The server is busy",
+  500: "The server failed",
+  503: "The server is not ready",
+  504: "It took too long",
+};
+const LATER = [429, 503];
+const PASSING = [401, 404, 429];
+const PATIENCE = 30_000; // milliseconds
+
+let key = "";
+
+export const setKey = (text) => { key = text; };
+export const hasKey = () => key !== "";
+
+/** Why there is no answer: `message` for people; `status` 0 when nobody answered; `retryAfter` in seconds, or null. */
+export class Trouble extends Error {
+  constructor(title, message, { status = 0, retryAfter = null } = {}) {
+    super(message);
+    Object.assign(this, { title, status, retryAfter });
+  }
+
+  /** Whether the same request may be answered another time. */
+  get isPassing() { return this.status === 0 || PASSING.includes(this.status) || this.status >= 500; }
+}
+
+/** The JSON of an answer, and what it says of its time. Throws Trouble. */
+export async function ask(path, options = {}) {
+  const response = await send(path, options);
+  const content = await response.json().catch(() => null);
+  if (response.ok && content) return { content, timing: readTiming(response.headers.get("Server-Timing")) };
+  throw troubleOf(response, content);
+}
+
+async function send(path, options) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  try {
+    return await fetch(path, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
+  } catch (error) {
+    if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${PATIENCE / 1000} seconds.`);
+    throw new Trouble("The server does not answer", "It may have been stopped, or the network is down.");
+  }
+}
+
+function troubleOf(response, content) {
+  const { status } = response;
+  const said = content?.error?.message ?? `The answer was ${status} ${response.statusText}, and not from the classifier itself.`;
+  const wait = Number(response.headers.get("Retry-After") || NaN);
+  return new Trouble(TITLES[status] ?? "There is no answer", said, {
+    status,
+    retryAfter: LATER.includes(status) && Number.isFinite(wait) ? wait : null,
+  });
+}
+
+/** `decode;dur=0.4, batch;desc="3"` as { decode: 0.4, batch: 3 }. */
+function readTiming(header) {
+  const entries = [...(header ?? "").matchAll(/([\w-]+);(?:dur|desc)="?([\d.]+)"?/g)];
+  return Object.fromEntries(entries.map(([, name, value]) => [name, Number(value)]));
+}

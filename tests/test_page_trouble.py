@@ -1,0 +1,146 @@
+"""GET / in a real browser, on a server that makes difficulties: it wants a key, has a broken bundle, is busy, stops."""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from bodies import DEFAULT, pictures, raw
+from browsing import PATIENCE, card, choose, chromium, opened, picture_file
+from conftest import MODELS, ROOT, ServerProcess, serving
+from playwright.sync_api import Browser, Page, Route, expect
+from wire import connected
+
+KEY = "key-of-the-page"
+MAX_BYTES = 400_000
+SHIP = (ROOT / "docs" / "ship.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """With two bundles that work and one that does not; it holds one large body at a time."""
+    folder = tmp_path_factory.mktemp("guarded")
+    for name in (DEFAULT, "second", "broken"):
+        shutil.copytree(MODELS / DEFAULT, folder / "bundles" / name)
+    for file in (folder / "bundles" / "broken").glob("model*"):
+        file.write_bytes(b"")
+    limits: dict[str, Any] = {"max_bytes": MAX_BYTES, "max_held_bytes": MAX_BYTES}
+    with serving(folder / "log", bundles=folder / "bundles", api_key=KEY, **limits) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.fixture
+def locked(browser: Browser, guarded: ServerProcess) -> Iterator[Page]:
+    with opened(browser, guarded) as page:
+        expect(page.get_by_role("heading", name="This server wants an API key")).to_be_visible()
+        yield page
+
+
+@pytest.fixture
+def page(locked: Page) -> Page:
+    give_key(locked, KEY)
+    expect(locked.locator(".figure")).to_be_visible()
+    return locked
+
+
+def give_key(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Use it").click()
+
+
+def heading(page: Page, name: str, text: str) -> None:
+    expect(card(page, name).get_by_role("heading")).to_have_text(text)
+
+
+def test_the_key_is_asked_for_and_kept_in_memory_only(locked: Page) -> None:
+    choose(locked, picture_file("ship.png", SHIP))
+    heading(locked, "ship.png", "An API key is wanted")
+    give_key(locked, "wrong")
+    expect(locked.get_by_label("API key")).to_be_focused()
+    give_key(locked, KEY)
+    heading(locked, "ship.png", "ship")
+    expect(locked.get_by_label("API key")).to_be_hidden()
+    expect(locked.locator("#code")).to_contain_text("Authorization: Bearer $API_KEY")
+    kept = locked.evaluate("[{ ...localStorage }, { ...sessionStorage }, document.cookie, document.body.innerHTML]")
+    assert KEY not in json.dumps(kept)
+    locked.reload()
+    expect(locked.get_by_label("API key")).to_be_visible()
+
+
+def test_another_bundle_is_asked_about_all_pictures_again(page: Page) -> None:
+    choose(page, picture_file("1.png", SHIP), picture_file("2.png", SHIP))
+    for name in ("1.png", "2.png"):
+        expect(card(page, name)).to_contain_text(f"by{DEFAULT}")
+    page.get_by_label("Which bundle answers").select_option("second")
+    for name in ("1.png", "2.png"):
+        expect(card(page, name)).to_contain_text("bysecond")
+    expect(page.locator("#code")).to_contain_text("/classify?model=second")
+
+
+def test_a_bundle_that_failed_is_listed_with_its_reason_and_cannot_be_chosen(page: Page) -> None:
+    bundle = page.get_by_role("region", name="Bundle")
+    expect(bundle.get_by_role("option", name="broken (failed its checks)")).to_be_disabled()
+    expect(bundle).to_contain_text("broken is not served:")
+
+
+def test_a_busy_server_is_asked_again_when_it_says(page: Page, guarded: ServerProcess) -> None:
+    with connected(guarded) as connection:
+        fill(guarded, connection)
+        choose(page, picture_file("ship.png", SHIP))
+        expect(card(page, "ship.png")).to_contain_text("The server is busy. Asking again in 1 s.")
+    heading(page, "ship.png", "ship")
+
+
+def fill(server: ServerProcess, connection: socket.socket) -> None:
+    """Have the server hold as many bytes as it may, of a body that does not end."""
+    lines = ("POST /classify HTTP/1.1", "Host: here", "Content-Type: application/octet-stream")
+    head = "\r\n".join((*lines, f"Authorization: Bearer {KEY}", f"Content-Length: {MAX_BYTES}", "", ""))
+    connection.sendall(head.encode() + bytes(MAX_BYTES - 1))
+    end = time.monotonic() + PATIENCE / 1000
+    body = raw(pictures(1))
+    sent = {"Content-Type": body.content_type, "Authorization": f"Bearer {KEY}"}
+    while httpx.post(f"{server.url}/classify", content=body.content, headers=sent).status_code != 429:
+        assert time.monotonic() < end, "the server is not full"
+
+
+REFUSALS = [
+    (503, '{"error": {"code": "not_ready", "message": "It stops."}}', "The server is not ready", "It stops."),
+    (504, '{"error": {"code": "deadline_passed", "message": "Late."}}', "It took too long", "Late."),
+    (413, '{"error": {"code": "too_large", "message": "Too much."}}', "It is too large", "Too much."),
+    (502, "<h1>Bad gateway</h1>", "There is no answer", "502"),
+    (200, "<h1>Log in</h1>", "There is no answer", "200"),
+]
+
+
+def test_every_refusal_is_put_into_words(page: Page) -> None:
+    for status, content, title, words in REFUSALS:
+        page.route("**/classify?*", partial(Route.fulfill, status=status, body=content))
+        choose(page, picture_file(f"{status}.png", SHIP))
+        heading(page, f"{status}.png", title)
+        expect(card(page, f"{status}.png")).to_contain_text(words)
+        page.unroute_all()
+
+
+def test_a_server_that_stops_is_missed_and_nothing_is_lost(page: Page, guarded: ServerProcess) -> None:
+    """The last of this file: it stops the server."""
+    choose(page, picture_file("before.png", SHIP))
+    heading(page, "before.png", "ship")
+    guarded.process.terminate()
+    guarded.process.wait(PATIENCE / 1000)
+    choose(page, *(picture_file(f"{index}.png", SHIP) for index in range(6)))
+    for index in range(6):
+        heading(page, f"{index}.png", "The server does not answer")
+    heading(page, "before.png", "ship")
+    expect(page.get_by_role("button", name="Try the failed again")).to_be_visible()
