@@ -160,7 +160,7 @@ def test_the_page_shows_the_wrong_pictures(evaluated: Path, report: dict[str, An
 
 def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:
     before, after = named(contents(beginner)), named(contents(evaluated))
-    assert set(after) - set(before) == {"report.json", "report.html"}
+    assert set(after) - set(before) == {"report.json", "report.html", "events.out.tfevents.test"}
     assert all(after[name] == before[name] for name in before)
 
 

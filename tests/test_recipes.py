@@ -23,7 +23,7 @@ from training.world import World
 
 CPU = torch.device("cpu")
 STEPS = 2
-GIANTS = {"resnet101_imagenet_stem", "resnet152_imagenet_stem", "alexnet_224", "vgg11"}  # heavy on a CPU
+GIANTS = {"resnet18", "resnet101_imagenet_stem", "resnet152_imagenet_stem", "alexnet_224", "vgg11"}  # heavy on a CPU
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 
