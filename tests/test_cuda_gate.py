@@ -178,7 +178,8 @@ def test_an_export_without_the_libraries_of_its_device_says_what_is_not_proved(
     manifest = export_bundle(source, tmp_path / "tiny", cuda=True, formats=formats, report=lines.append)
     torchscript, safetensors = manifest.artifacts
     assert [missing.arithmetic for missing in torchscript.cuda_unproved] == ["fp32", "tf32", "fp16"]
-    assert [torchscript.cuda_parity, safetensors.cuda_parity, safetensors.cuda_unproved] == [[], [], []]
+    assert torchscript.cuda_parity == safetensors.cuda_parity == []
+    assert safetensors.cuda_unproved == []
     assert sum("model.torchscript.pt is not proved on CUDA in " in line for line in lines) == 3
     head, *_, last = as_text(parity_table(manifest)).splitlines()
     assert "torchscript-fp32, CUDA tf32" in head
