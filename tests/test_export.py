@@ -144,6 +144,12 @@ def test_no_file_holds_a_path_of_this_machine(tiny_bundle: Path) -> None:
         assert [name for name, data in contents(path).items() if any(trace in data for trace in traces)] == []
 
 
+@pytest.mark.parametrize("key", ["torchscript-fp32", "torch-export-fp32"])
+def test_an_archive_holds_nothing_that_depends_on_the_code_that_asked_for_it(tiny_bundle: Path, key: str) -> None:
+    with zipfile.ZipFile(tiny_bundle / FORMATS[key].file) as archive:
+        assert [name for name in archive.namelist() if name.endswith((".debug_pkl", "serialization_id"))] == []
+
+
 def read_onnx(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
