@@ -144,6 +144,12 @@ def test_no_file_holds_a_path_of_this_machine(tiny_bundle: Path) -> None:
         assert [name for name, data in contents(path).items() if any(trace in data for trace in traces)] == []
 
 
+@pytest.mark.parametrize("key", ["torchscript-fp32", "torch-export-fp32"])
+def test_an_archive_holds_nothing_that_depends_on_the_code_that_asked_for_it(tiny_bundle: Path, key: str) -> None:
+    with zipfile.ZipFile(tiny_bundle / FORMATS[key].file) as archive:
+        assert [name for name in archive.namelist() if name.endswith((".debug_pkl", "serialization_id"))] == []
+
+
 def read_onnx(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
@@ -243,8 +249,13 @@ def test_the_card_says_what_the_manifest_says(tiny_bundle: Path, manifest: Manif
 
 
 def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    formats = ("--formats", "onnx-fp32", "torch-export-fp32")
+    formats = ("--formats", "safetensors-fp32", "torch-export-fp32")  # in any order
     done = command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
-    assert {artifact.key for artifact in open_bundle(tmp_path / "m").manifest.artifacts} == set(formats[1:])
+    graph, weights = open_bundle(tmp_path / "m").manifest.artifacts
+    assert (graph.key, weights.key) == ("torch-export-fp32", "safetensors-fp32")
+    assert [evaluation.split for evaluation in graph.evaluations] == [
+        "validation",
+        "test",
+    ]  # of its kind it is the first
     assert "memory layouts" in done.stdout  # the table of what was compared
     command("export.verify", tmp_path / "m")
