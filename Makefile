@@ -24,7 +24,7 @@ serve: $(VENV)/.serve
 	$(BIN)/bentoml serve $(ARGS)
 
 test: $(VENV)/.full
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.full
 	$(BIN)/ruff format --check .

@@ -26,7 +26,8 @@ INSIDE_SERVING: dict[str, set[str]] = {
     "observing": {"batching"},
     "decoding": set(),
     "description": {"decoding"},
-    "http": {"engines", "batching", "observing", "decoding", "description"},
+    "page": set(),
+    "http": {"engines", "batching", "observing", "decoding", "description", "page"},
     "client": set(),
 }
 

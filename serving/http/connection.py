@@ -102,13 +102,18 @@ class Connection(HttpToolsProtocol):
             self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
         super().on_response_complete()
 
+    def end(self) -> None:
+        """The server drains: no request after the one that is being answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
     def shutdown(self) -> None:
         """The server stops. uvicorn would close a silent connection while the next request is on its way."""
         if self.cycle is None or self.cycle.response_complete:
             self._stop_header_timer()
             self._header_timer = self.loop.call_later(_FAREWELL, self._close)
         else:
-            self.cycle.keep_alive = False
+            self.end()
 
     def pause_writing(self) -> None:
         super().pause_writing()

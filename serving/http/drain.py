@@ -37,6 +37,9 @@ class Drain:
         if self._task is None:
             self._server.drain()
             Connection.draining = True
+            for connection in self._front.server_state.connections:
+                if isinstance(connection, Connection):
+                    connection.end()
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
