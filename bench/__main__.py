@@ -13,7 +13,8 @@ from bench.serving.rounds import note
 from bench.serving.server import ROOT
 from bench.serving.wrk import find_wrk
 from cifar_models.atomic import replacing
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 
 # By the sum of their points and starts about 12, 3 and 4 minutes on two cores.
 _COMMANDS = {
@@ -56,7 +57,7 @@ def measure(name: str, path: Path, data: Path) -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Every figure of docs/benchmarks.md.")
+    parser = Parser(prog="python -m bench", description="Every figure of docs/benchmarks.md.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_COMMANDS)} (default: all)", default=[])
     parser.add_argument("--data", type=Path, default=Path("data"), help="images for the training part (default: data)")
     parser.add_argument(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cifar_models.errors import run_command
+from cifar_models.command import Parser, run_command
 from training.run import EpochMetrics, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
@@ -27,7 +27,7 @@ _VALIDATION = 0.2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.ablation", description="What each technique gives.")
+    parser = Parser(prog="python -m bench.ablation", description="What each technique gives.")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--model", default="batchnorm_net", help="network to train (default: batchnorm_net)")
     parser.add_argument("--epochs", type=int, default=6, help="of each run (default: 6)")

@@ -1,6 +1,5 @@
 """A bundle's engines beside each other: python -m bench.engines [--model NAME]: images a second, batch by batch."""
 
-import argparse
 import json
 import statistics
 import time
@@ -8,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cifar_models.bundle import open_bundle
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from export.golden import smooth_images
 from serving.engines.registry import ENGINES, Engine
@@ -20,7 +20,7 @@ _DIFFERENT = 64
 
 def main() -> None:
     settings = Settings()
-    parser = argparse.ArgumentParser(prog="python -m bench.engines", description="Images a second of every engine.")
+    parser = Parser(prog="python -m bench.engines", description="Images a second of every engine.")
     parser.add_argument("--model", default=settings.model, help=f"bundle (default: {settings.model})")
     parser.add_argument("--seconds", type=float, default=2, help="of each point (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")

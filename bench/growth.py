@@ -1,6 +1,5 @@
 """How cost grows with images per request, batch limit, model and workers: python -m bench.growth."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from bench.serving.workload import Workload, raw_batches, single_pictures
 from bench.serving.wrk import closed_loop, find_wrk
 from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, read_manifest
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from serving.settings import available_cores
 
 PARTS = {
@@ -54,9 +54,7 @@ _JSON = TypeAdapter(Growth)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.growth", description="How cost grows with load and settings."
-    )
+    parser = Parser(prog="python -m bench.growth", description="How cost grows with load and settings.")
     parser.add_argument("--seconds", type=float, default=4, help="of each point (default: 4)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

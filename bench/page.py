@@ -1,6 +1,5 @@
 """docs/benchmarks.md from the figures beside it, measuring nothing: python -m bench.page [--out docs]."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from bench.serving.report import read_report
 from bench.serving.server import ROOT
 from bench.serving.table import origin, parts
 from cifar_models.atomic import replacing
-from cifar_models.errors import run_command
+from cifar_models.command import Parser, run_command
 
 DOCS = ROOT / "docs"
 PAGE, FIGURES = "benchmarks.md", "benchmarks"  # a folder of JSON and pictures beside the page
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.page", description="docs/benchmarks.md from its figures.")
+    parser = Parser(prog="python -m bench.page", description="docs/benchmarks.md from its figures.")
     parser.add_argument(
         "--out", type=Path, default=DOCS, help="folder of benchmarks.md and benchmarks/ (default: docs)"
     )

@@ -8,7 +8,6 @@ normalised (float32) in the next. Of ours, laying out the data is left out, as a
 views is not, and neither is starting the workers of the plain one, as both are done for each epoch.
 """
 
-import argparse
 import json
 import statistics
 import time
@@ -25,8 +24,8 @@ from torchvision import transforms
 
 from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.classifier import Preprocess
+from cifar_models.command import Parser, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
-from cifar_models.errors import run_command
 from cifar_models.registry import create_model
 from training.augment import draw_views, lay_out, take
 from training.recipe import Recipe
@@ -58,7 +57,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.training", description="Our training loop and a plain one.")
+    parser = Parser(prog="python -m bench.training", description="Our training loop and a plain one.")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--images", type=int, default=20_000, help="images of each pass (default: 20,000)")
     parser.add_argument("--rounds", type=int, default=3, help="passes of each kind (default: 3)")

@@ -20,7 +20,8 @@ from bench.serving.server import ENGINE, OURS, running
 from bench.serving.table import origin
 from bench.serving.workload import Workload, single_pictures
 from cifar_models.atomic import replacing
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from serving.settings import available_cores
 
 _LIMITS = (16, 32, 64, 128, 256)
@@ -168,7 +169,7 @@ def write_settings(best: Trial, engine: str, bound: float, path: Path) -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.tune", description="The settings that serve most, in time.")
+    parser = Parser(prog="python -m bench.tune", description="The settings that serve most, in time.")
     parser.add_argument("--p99-ms", type=float, default=20, help="for 99 of 100 answers (default: 20)")
     parser.add_argument("--seconds", type=float, default=4, help="at each rate (default: 4)")
     parser.add_argument("--engine", choices=[*engine_names(cuda=False), *engine_names(cuda=True)], default=ENGINE)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
 from export.figures import accuracy_table, as_text, parity_table
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m export",
         description="Turn a checkpoint into a bundle: ONNX, TorchScript and more, each proved equal to it.",
     )

@@ -34,7 +34,7 @@ class Tolerance:
 
     logit: float | None
     probability: float | None
-    rows: float | None  # of one image's outputs, however it is asked about; times the largest logit, if above 1
+    rows: float | None  # of one image's probabilities, and its logits over the largest, however it is asked about
     labels: float  # share of the images whose label differs; where the best two are closer than `logit` it may
     accuracy: float  # share of the labelled images, lost
     relative: float = 0.0  # allowed of logits on top, times the largest
@@ -85,9 +85,6 @@ class Agreement:
 def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = CPU) -> Agreement:
     """Compare the file that `open_` opens with the reference. Raises ParityError when it is off by too much."""
     tolerance = TOLERANCES[key] if target.device == "cpu" else CUDA_TOLERANCES[target.arithmetic]
-    # Large logits differ by more in their last digits.
-    scale = max(1.0, float(np.abs(evidence.real_outputs[0]).max()))
-    rows = None if tolerance.rows is None else tolerance.rows * scale
     try:
         run = open_(target)
         threaded = [open_(replace(target, threads=count)) for count in _THREADS] if target.device == "cpu" else []
@@ -100,7 +97,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
             compare_labels(judged, tolerance),
             compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
             *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.temperature, names=_EXTREME),
-            *check_stability(run, threaded, evidence.real.images, found, rows, batches=evidence.batches),
+            *check_stability(run, threaded, evidence.real.images, found, tolerance.rows, batches=evidence.batches),
         ]
     except Exception as error:  # each format raises its own
         raise ParityError(

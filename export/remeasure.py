@@ -10,9 +10,10 @@ from export.evaluation import evaluate
 from export.formats import measured_on_test
 from export.runner import Runner
 
-# Looser than nothing: another processor sums in another order, and int8 rounds on top of that.
-_ATOL = {"onnx-int8": 2e-3}
-_FLOAT_ATOL = 2e-4
+# Looser than nothing: another processor sums in another order, and int8 rounds on top of that. An image on the edge of
+# two bins counts in either for the calibration error.
+_ATOL = {"onnx-int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3}}
+_FLOAT_ATOL = {"accuracy": 2e-4, "ece": 1e-3, "nll": 1e-3}
 
 
 def measure_again(bundle: Bundle, runs: Mapping[str, Runner], data: Path) -> Iterator[str]:
@@ -70,13 +71,20 @@ def compare(artifact: Artifact, stated: Evaluation, run: Runner, images: ImageSe
             f"The manifest's {stated.split} accuracy of {artifact.file} was measured on {stated.images} other images "
             f"({stated.data})."
         )
-    found = evaluate(run.in_batches(images.images), images, stated.data, stated.split)
-    if not abs(found.accuracy - stated.accuracy) <= _ATOL.get(artifact.key, _FLOAT_ATOL):
-        raise BundleError(
-            f"{artifact.file} labels {found.accuracy:.2%} of {found.images} {stated.split} images right; its manifest "
-            f"says {stated.accuracy:.2%} of {stated.images} ({stated.data})."
-        )
+    try:
+        outputs = run.in_batches(images.images)
+    except Exception as error:  # each format raises its own
+        raise BundleError(f"{artifact.file} cannot be run on {len(images)} images: {error}") from error
+    found = evaluate(outputs, images, stated.data, stated.split)
+    atol = _ATOL.get(artifact.key, _FLOAT_ATOL)
+    for name in ("accuracy", "ece", "nll"):
+        measured, said = getattr(found, name), getattr(stated, name)
+        if not abs(measured - said) <= atol[name]:
+            raise BundleError(
+                f"{artifact.file}: {name} {measured:.4f} on {found.images} {stated.split} images; its manifest says "
+                f"{said:.4f} on {stated.images} ({stated.data})."
+            )
     return (
-        f"{artifact.file:22} {stated.split} accuracy {found.accuracy:.2%} and ECE {found.ece:.2%} right, "
-        f"on {found.images} images ({stated.data})"
+        f"{artifact.file:22} {stated.split} accuracy {found.accuracy:.2%}, ECE {found.ece:.2%} and NLL {found.nll:.4f} "
+        f"right, on {found.images} images ({stated.data})"
     )

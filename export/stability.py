@@ -26,6 +26,9 @@ def check_stability(
 ) -> list[Check]:
     """Compare outputs with those `expected` of the same images [n, 32, 32, 3] in large batches.
 
+    What is found and `allowed` are of probabilities, and of logits over the largest of them if that is above 1: large
+    ones differ by more in their last digits.
+
     `threaded` runs the same file with other numbers of threads.
 
     Raises ValueError when an output has another shape, and what the file's library raises when it cannot run a batch.
@@ -49,13 +52,16 @@ def resized(images: Pixels, expected: Outputs, size: int) -> tuple[Pixels, Outpu
 
 
 def difference(run: Runner, images: Pixels, expected: Outputs) -> float:
-    """The largest between the outputs of the first images of a batch and those expected, logits or probabilities."""
+    """The largest between the outputs of the first images of a batch and those expected, probabilities or logits."""
     found = run(images)
     shape = (len(images), expected[0].shape[1])
     if any(output.shape != shape for output in found):
         raise ValueError(f"outputs {found[0].shape} and {found[1].shape} for a batch of {len(images)}")
-    apart = [np.abs(one[: len(other)] - other).max(initial=0) for one, other in zip(found, expected, strict=True)]
-    return float(np.max(apart))  # not Python's max: NaN must come through
+    logits, probabilities = (
+        np.abs(one[: len(other)] - other).max(initial=0) for one, other in zip(found, expected, strict=True)
+    )
+    scale = max(1.0, float(np.abs(expected[0]).max(initial=0)))
+    return float(np.max([logits / scale, probabilities]))  # not Python's max: NaN must come through
 
 
 def with_neighbours(images: Pixels) -> Pixels:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import tiny_images
+from torch import nn
 from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
 
 from cifar_models.cifar10 import LABELS, MEAN, STD
@@ -164,6 +165,26 @@ def test_probabilities_that_are_wrong_in_other_batches_are_refused(
         return logits, probabilities if in_the_batches_of_the_comparison else probabilities * np.float32(np.nan)
 
     with pytest.raises(ParityError, match="batch sizes differ by nan"):
+        check_parity(key, lambda target: Runner(compute, "test"), evidence)
+
+
+@pytest.mark.parametrize("key", TOLERANCES)
+def test_large_logits_do_not_allow_probabilities_more(key: str, real: ImageSet) -> None:
+    """The gate allows logits more where they are large; probabilities are never above 1."""
+    loud = Classifier("lenet", num_classes=len(LABELS)).eval()
+    *_, head = (module for module in loud.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        head.weight.mul_(1000)
+    rows = TOLERANCES[key].rows
+    assert rows is not None
+    evidence = Evidence(loud, real)
+    assert np.abs(evidence.real_outputs[0]).max() > 20
+
+    def compute(images: Pixels) -> Outputs:
+        logits, probabilities = run_reference(loud, images)
+        return logits, probabilities + np.float32(2 * rows if len(images) == 7 else 0)
+
+    with pytest.raises(ParityError, match="batch sizes differ"):
         check_parity(key, lambda target: Runner(compute, "test"), evidence)
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
+from cifar_models.command import run_command
 from cifar_models.dataset import load_images, split_validation
-from cifar_models.errors import run_command
 from cifar_models.registry import list_models
 from training import fit
 from training.recipes import RECIPES
@@ -28,6 +28,7 @@ RECIPE = (*SMALL, "--epochs", str(EPOCHS))
 WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
     *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
+    "--mom=0.5",
     *("--warmup 1", "--label-smoothing 1", "--validation 0", "--validation 1"),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
@@ -145,6 +146,27 @@ def test_a_run_is_not_mixed_with_another(killed: Path, tiny_data: Path, options:
     assert words in refusal(killed, *RECIPE, *options, "--data", tiny_data)
 
 
+def test_a_run_that_lost_its_last_checkpoint_keeps_its_best(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    (folder / "last.pt").unlink()
+    assert "holds a run already" in refusal(folder, *RECIPE, "--data", tiny_data)
+
+
+def test_weights_of_a_network_that_is_built_otherwise_are_refused(
+    killed: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    saved = load_checkpoint(folder / "last.pt")
+    saved.training_state["network"].popitem()
+    saved.save(folder / "last.pt")
+    assert "does not fit lenet" in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
+
+
+def test_a_batch_of_one_image_is_refused_where_batch_norm_needs_more(tiny_data: Path, tmp_path: Path) -> None:
+    options = ("--model", "batchnorm_net", "--batch-size", "1", "--epochs", "1", "--device", "cpu", "--data", tiny_data)
+    assert "--batch-size must be at least 2" in refusal(tmp_path / "run", *options)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "trap", "gone"])
 def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path: Path, damage: str) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
@@ -189,10 +211,9 @@ def test_a_wrong_option_is_refused_with_its_name_and_its_value(
     monkeypatch.setattr(sys, "argv", ["fit", *rest, *wrong.split()])  # of an option given twice the second wins
     with pytest.raises(SystemExit) as ended:
         run_command(fit.main)
-    lines = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
-    assert len(lines) == 1 or lines[0].startswith("usage: ")
-    assert all(word.lstrip("-") in lines[-1].replace("_", "-") for word in wrong.split())
+    assert all(word.lstrip("-") in line.replace("_", "-") for word in wrong.split())
     assert not (tmp_path / "run").exists()
 
 

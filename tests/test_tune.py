@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from cifar_models.errors import run_command
+from cifar_models.command import run_command
 from training.fit import parse_options
 from training.options import override
 from training.recipes import RECIPES

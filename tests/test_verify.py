@@ -17,6 +17,7 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.manifest import Manifest as Manifested
 from export.card import render_card
+from export.parity import TOLERANCES
 from export.torchscript_file import export_torchscript, read_torchscript_metadata
 from export.verify import main
 
@@ -100,6 +101,27 @@ def test_one_flipped_bit_is_found_anywhere_in_a_manifest(tiny_bundle: Path, tmp_
 def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Callable[[Manifest], object]) -> None:
     edit_manifest(bundle, change)
     assert "is not proved" in verify(bundle)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "allowed"),
+    [
+        ("onnx-fp32", "logits", None),
+        ("onnx-fp32", "runs", 1.0),
+        ("onnx-fp32", "runs", None),
+        ("onnx-int8", "labels", 1.0),
+        ("onnx-int8", "neighbours", None),
+    ],
+)
+def test_a_manifest_that_allows_itself_more_than_the_gate_is_found(
+    bundle: Path, verify: Verify, key: str, name: str, allowed: float | None
+) -> None:
+    def allow(manifest: Manifest) -> None:
+        checks = manifest["artifacts"][list(TOLERANCES).index(key)]["parity"]["checks"]
+        next(check for check in checks if check["name"] == name)["allowed"] = allowed
+
+    edit_manifest(bundle, allow)
+    assert "not the gate's limit" in verify(bundle)
 
 
 def test_golden_images_without_a_files_probabilities_are_found(bundle: Path, verify: Verify) -> None:
@@ -213,20 +235,23 @@ def test_data_without_training_images_are_enough_for_the_test_images(
     assert any("not measured again" in line and "validation" in line for line in lines)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "ece", "nll"])
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_another_accuracy_is_found(
-    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str
+def test_another_figure_is_found(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str, name: str
 ) -> None:
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
 
     def boast(manifest: Manifest) -> None:
         (stated,) = (part for part in manifest["artifacts"][0]["evaluations"] if part["split"] == split)
-        stated["accuracy"] += 0.001 if stated["accuracy"] < 0.9 else -0.001  # the card says it as well
+        stated[name] += 0.002 if stated[name] < 0.9 else -0.002  # the card says it as well
         (bundle / "README.md").write_text(render_card(Manifested.model_validate(manifest)))
         manifest["card"] = describe(bundle / "README.md")
 
     edit_manifest(bundle, boast)
-    assert f"80 {split} images right; its manifest says" in verify(bundle, "--data", tiny_data)
+    said = verify(bundle, "--data", tiny_data)
+    assert name in said
+    assert f"on 80 {split} images; its manifest says" in said
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -1,13 +1,12 @@
 """Evaluate a run: python -m training.evaluate runs/NAME [--data DIR]: report.json and report.html in its folder."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
-from cifar_models.errors import run_command
+from cifar_models.command import Parser, run_command
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
 from training.page import page, picture, section, table
@@ -19,7 +18,7 @@ _WRONG_SHOWN = 24
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.evaluate",
         description="Measure a run's best epoch on its validation split and on the test images, and write a report.",
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from cifar_models.command import Parser, run_command
 from cifar_models.dataset import load_images
-from cifar_models.errors import InputError, run_command
+from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
 from training.options import add_recipe_options, override
@@ -59,6 +60,7 @@ def main() -> int:
             if resume:
                 run.resume(trainer)
             elif world.is_first:
+                should_resume(folder, asked=False)  # another process may have trained there meanwhile
                 write_record(run, trainer)
                 write_start(run)
             return train(trainer, run, stop)
@@ -83,14 +85,14 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
 
 def should_resume(folder: Path, asked: bool) -> bool:
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    exists = (folder / "last.pt").exists()
+    exists = any((folder / name).exists() for name in ("last.pt", "best.pt"))
     if exists and not asked and not restarted:
         raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --out.")
     return asked or (restarted and exists)
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.fit",
         description="Train a network by a recipe, on CUDA where there is a device and on the CPU otherwise.",
         epilog=_EPILOG,

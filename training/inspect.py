@@ -1,6 +1,5 @@
 """Look before training: python -m training.inspect [--data DIR] [--model NAME]: labels, sample pictures, layers."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,8 @@ from PIL import Image, ImageDraw
 from torchinfo import summary
 
 from cifar_models.atomic import saving
+from cifar_models.command import Parser, run_command
 from cifar_models.dataset import ImageSet, load_images
-from cifar_models.errors import run_command
 from cifar_models.registry import DEFAULT, create_model, find_model
 
 _COLUMNS, _ROWS = 8, 4
@@ -17,7 +16,7 @@ _SCALE, _CAPTION = 3, 14  # times the pixels, and pixels of text under a picture
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.inspect",
         description="Show how many images each label has, a grid of samples with their names, and a network's layers.",
     )

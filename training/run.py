@@ -122,7 +122,13 @@ class Run:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
-        trainer.restore(saved.training_state, self.validation_losses)
+        try:
+            trainer.restore(saved.training_state, self.validation_losses)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.last} does not fit {self.recipe.model} as it is built now; it was trained by revision "
+                f"{saved.source_revision}: go on with that one, or train anew in another folder."
+            ) from error
 
 
 def read_metrics(folder: Path) -> list[EpochMetrics]:

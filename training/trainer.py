@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
@@ -20,7 +21,7 @@ from training.recipe import Recipe
 from training.schedule import lr_factor
 from training.world import World
 
-_VALIDATION_BATCH = 1000
+_VALIDATION_BATCH = 1000  # at most: what a training batch had memory for, a validation batch has, too
 
 
 class Trainer:
@@ -51,6 +52,7 @@ class Trainer:
             self.network = wrap(self.model.network, recipe, world)
             self.average = average_of(self.model.network, recipe)
             self.optimizers = build_optimizers(self.model.network, recipe)
+        self.check_batch()
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
@@ -67,6 +69,14 @@ class Trainer:
         if batch_size % self.world.size:
             raise InputError(f"batch_size is {batch_size}, which {self.world.size} processes cannot share equally.")
         return batch_size // self.world.size
+
+    def check_batch(self) -> None:
+        """Raises InputError for a batch that batch norm cannot be trained with: of one image there is no deviation."""
+        if self.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
+            raise InputError(
+                f"{self.recipe.model} has batch norm, which needs at least two images in each process's batch; "
+                f"--batch-size must be at least {2 * self.world.size}, got {self.recipe.batch_size}."
+            )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -134,7 +144,7 @@ class Trainer:
         network = self.model.network if self.average is None else self.average
         network.eval()
         with self.autocast():
-            parts = torch.split(self.validation_images, _VALIDATION_BATCH)
+            parts = torch.split(self.validation_images, min(_VALIDATION_BATCH, self.batch_size))
             logits = torch.cat([network(self.model.preprocess(part)).float() for part in parts])
         loss = F.cross_entropy(logits, self.validation_labels)
         accuracy = (logits.argmax(1) == self.validation_labels).float().mean()

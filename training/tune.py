@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cifar_models.command import Parser, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
-from cifar_models.errors import InputError, run_command
+from cifar_models.errors import InputError
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run import make_folder
@@ -95,7 +96,7 @@ def report(study: Any, recipe: str) -> str:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training.tune",
         description="Search learning rates and augmentation by short trials, on the validation split alone.",
     )

@@ -14,7 +14,8 @@ from bench.gpu.record import Outcome, Record, Report, open_report
 from bench.gpu.steps import GROUPS, STEPS, find_steps
 from bench.serving.machine import describe_machine
 from bench.serving.server import ROOT
-from cifar_models.errors import InputError, run_command
+from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 
 _DOCS = ROOT / "docs"
 
@@ -68,7 +69,7 @@ def say(text: str) -> None:
 def parse_options() -> argparse.Namespace:
     listed = "\n".join(f"  {name:22} {step.title}" for name, step in STEPS.items())
     groups = "\n".join(f"  {name:22} {', '.join(steps)}" for name, steps in GROUPS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.gpu",
         description="What a machine with one NVIDIA GPU must prove, step by step.",
         epilog=f"steps, in order:\n{listed}\ngroups:\n{groups}",

@@ -12,7 +12,7 @@ from bench.gpu.training import GOAL, PUBLISHED
 from bench.markdown import grid
 from bench.serving.server import ROOT
 from cifar_models.atomic import replacing
-from cifar_models.errors import run_command
+from cifar_models.command import run_command
 
 _HEAD = """# What a GPU must prove
 

@@ -17,7 +17,7 @@ from bench.pareto.page import plot, render, table
 from bench.report.charts import write_svg
 from bench.serving.machine import describe_machine
 from cifar_models.atomic import replacing
-from cifar_models.errors import run_command
+from cifar_models.command import Parser, run_command
 from cifar_models.registry import find_model
 from export.figures import as_text
 
@@ -25,7 +25,7 @@ ARCHITECTURES = ("lenet", "lenet_120", "batchnorm_net", "resnet20", "cifarnet", 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.pareto", description="Accuracy against speed and size: pareto.md, .json and .svg."
     )
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="NAME")

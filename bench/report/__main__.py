@@ -13,8 +13,9 @@ from bench.report.page import MAX_BYTES, as_json, describe_size, render, summary
 from bench.serving.machine import describe_machine
 from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, Bundle, BundleError, open_bundle
+from cifar_models.command import Parser, run_command
 from cifar_models.dataset import ImageSet, load_images
-from cifar_models.errors import InputError, run_command
+from cifar_models.errors import InputError
 from export.figures import as_text
 
 
@@ -45,7 +46,7 @@ def main() -> int:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.report",
         description="Measure every bundle again from its files, and write models.md, models.json and pictures. "
         "Ends with 1, and writes nothing, when a figure is not that of the bundle's manifest.",

@@ -15,7 +15,7 @@ from bench.serving.sweep import measure_sweep
 from bench.serving.table import markdown
 from bench.serving.workload import raw_batches, single_pictures
 from bench.serving.wrk import find_wrk
-from cifar_models.errors import run_command
+from cifar_models.command import Parser, run_command
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving", description="Our server, its peers, its engine.")
+    parser = Parser(prog="python -m bench.serving", description="Our server, its peers, its engine.")
     parser.add_argument("--seconds", type=float, default=6, help="of each point (default: 6)")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
     parser.add_argument("--overload", type=float, default=60, help="seconds at twice the saturation (default: 60)")
