@@ -36,18 +36,16 @@ def check_all_architectures() -> Iterator[str]:
         yield f"{name:24} agrees: logits within {logits}"
 
 
-def check_architecture(
-    name: str, *, formats: Sequence[str] = tuple(_WRITERS), batches: Sequence[int] = _BATCHES
-) -> dict[str, Parity]:
+def check_architecture(name: str, *, batches: Sequence[int] = _BATCHES) -> dict[str, Parity]:
     """How ONNX and TorchScript files of the network agree with it. Raises ParityError."""
     model = fresh_classifier(name)
     count = max(batches)
     evidence = Evidence(model, ImageSet(smooth_images(count), np.zeros(count, np.int64), LABELS), batches=batches)
     with TemporaryDirectory() as folder:
         found = {}
-        for key in formats:
+        for key, write in _WRITERS.items():
             path = Path(folder, FORMATS[key].file)
-            _WRITERS[key](model, path, {})
+            write(model, path, {})
             found[key] = check_parity(key, partial(open_runner, key, path), evidence).parity
     return found
 
