@@ -38,6 +38,7 @@ _EXAMPLE = {
             "label": "ship",
             "index": 8,
             "probability": 0.983972,
+            "confident": True,
             "probabilities": {"ship": 0.983972, "bird": 0.002301, "automobile": 0.002219},
         }
     ],
