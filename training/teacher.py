@@ -10,9 +10,8 @@ from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.temperature import fit_temperature
 from training.distillation import Teacher
+from training.evaluation import predict
 from training.run import Run
-
-_BATCH = 500  # of held-out images
 
 
 def load_teacher(run: Run, device: torch.device) -> Teacher | None:
@@ -27,11 +26,9 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     return Teacher([calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints], run.recipe, device)
 
 
-@torch.inference_mode()
 def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
     """With the temperature that makes it honest, so that of several teachers none counts more for being loud."""
-    parts = torch.split(torch.from_numpy(held_out.images), _BATCH)
-    logits = torch.cat([classifier.logits(part) for part in parts]).numpy()
+    logits = predict(classifier, held_out, torch.device("cpu"))
     classifier.temperature.fill_(fit_temperature(logits, held_out.labels))
     return classifier
 
