@@ -124,16 +124,13 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
 def open_section(opened: Open) -> str:
     memory = (opened.memory_before, opened.memory_warm, opened.memory_after)
-    worker, whole = (
-        ", ".join(f"{size:.0f}" for size in sizes)
-        for sizes in ([each.worker_rss for each in memory], [each.rss for each in memory])
-    )
+    worker = ", ".join(f"{each.worker_rss:.0f}" for each in memory)
     head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     rows = [open_row(run) for run in (opened.half, *opened.overload)]
     return (
         f"Saturation, just before: {opened.saturation:.0f} right answers/s at 128 connections.\n\n"
         f"{grid(head, rows)}\n\n"
-        f"MiB (RSS) before the overload, after a quarter of it and in the end: the worker {worker}, all processes {whole}"
+        f"worker's RSS before the overload, after a quarter of it and in the end: {worker} MiB"
     )
 
 
