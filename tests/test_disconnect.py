@@ -1,7 +1,6 @@
 """A client that goes away while its request waits costs no computing; one that stays notices nothing."""
 
 import asyncio
-import gc
 
 import pytest
 import uvicorn
@@ -10,7 +9,6 @@ from bodies import RAW, pictures
 from breakable import BreakableEngine, Exchange, breakable, not_found
 
 from serving.http.app import App
-from serving.http.disconnect import CancelOnDisconnect
 
 
 def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,37 +40,6 @@ def test_a_request_that_is_answered_soon_listens_to_nothing(monkeypatch: pytest.
             assert asyncio.all_tasks() == before
 
     asyncio.run(main())
-
-
-def test_a_request_that_was_listened_to_leaves_nothing_for_the_garbage_collector(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Under load each one is, and collections would cost more than the answers."""
-
-    async def main() -> None:
-        async with breakable(monkeypatch) as (server, engine):
-            engine.go.clear()
-            gc.collect()
-            exchange = Exchange(server, mark=1)
-            await asyncio.wait_for(exchange.listened.wait(), PATIENCE)
-            engine.go.set()
-            assert (await exchange.answer())[0] == 200
-            for _ in range(3):
-                await asyncio.sleep(0)  # the listener ends
-            assert CancelOnDisconnect not in garbage_types()
-
-    asyncio.run(main())
-
-
-def garbage_types() -> set[type]:
-    """Of what the collector alone frees."""
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        gc.collect()
-        return {type(each) for each in gc.garbage}
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
 
 
 def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
