@@ -1,5 +1,6 @@
 """The file that passes from training to export: weights, where they come from, and all that resuming needs."""
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
@@ -30,7 +31,7 @@ class Checkpoint:
     data_fingerprint: str  # of the training set before the validation split
     validation: Tensor  # indices of the training set that were held out, int64
     source_revision: str
-    training_state: dict[str, Any]  # optimizers and random number generators
+    training_state: dict[str, Any]  # optimizers, averages and the place in the epoch
 
     @property
     def epoch(self) -> int:
@@ -40,12 +41,10 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write it whole or not at all. Raises InputError when it cannot be written."""
         content = {"format": _FORMAT, **{field.name: getattr(self, field.name) for field in fields(self)}}
-        try:
-            with replacing(path) as partial:
-                torch.save(content, partial)
-        except (OSError, RuntimeError) as error:  # torch wraps what the disk says in a RuntimeError
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path} cannot be written ({reason}); what was there before is intact.") from error
+        buffer = io.BytesIO()  # writing to a file by itself, torch would hide what the disk says
+        torch.save(content, buffer)
+        with saving(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
 
     def classifier(self) -> Classifier:
         """The trained model, on the CPU and in eval mode. Raises InputError when the weights are of another one."""

@@ -1,8 +1,9 @@
 """A command: its options, and how it ends."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from cifar_models.errors import InputError
@@ -13,6 +14,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, but an option that is unknown is named before its value is taken for something else."""
+        words = sys.argv[1:] if args is None else list(args)
+        for index, word in enumerate(words[: words.index("--")] if "--" in words else words):
+            if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {' '.join(words[index : index + 2])}")
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; {self.prog} --help lists what there is.")
@@ -31,3 +40,6 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
     except KeyboardInterrupt:
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read what is printed has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

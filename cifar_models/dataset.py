@@ -52,6 +52,13 @@ def load_images(root: Path, split: Split) -> ImageSet:
 
     Raises InputError when there are no such data, or when a file is corrupt.
     """
+    try:
+        return _load(root, split)
+    except OSError as error:
+        raise InputError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
+
+
+def _load(root: Path, split: Split) -> ImageSet:
     if (root / split).is_dir():
         _check_classes(root)
         return _load_folders(root / split)

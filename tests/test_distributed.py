@@ -77,11 +77,23 @@ def test_a_signal_to_one_process_stops_all_inside_an_epoch(tiny_data: Path, tmp_
     # An epoch of 40 slow steps takes longer than two votes are apart, on a fast machine too.
     options = ("--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--validation", "0.2", "--epochs", "9")
     line = (*TORCHRUN, "training.fit", *options, "--batch-size", "8", "--data", tiny_data, "--out", tmp_path / "run")
-    code, errors = signalled_after_epoch(1, signal.SIGTERM, 1, *line)
-    assert code != 0
-    saved = load_checkpoint(tmp_path / "run" / "last.pt")
-    assert (saved.epoch, 0 < saved.training_state["step"] < 40) == (1, True)
-    assert f"Stopped, and saved at step {saved.training_state['step']} of epoch 2" in errors
+    for epoch in range(1, 9):
+        resume = ("--resume",) if epoch > 1 else ()
+        code, errors = signalled_after_epoch(epoch, signal.SIGTERM, 1, *line, *resume)
+        assert code != 0
+        saved = load_checkpoint(tmp_path / "run" / "last.pt")
+        step = saved.training_state["step"]
+        assert (saved.epoch, f"saved at step {step} of epoch {epoch + 1}" in errors) == (epoch, True)
+        if step:  # it came inside the epoch, not before it began
+            break
+    assert 0 < step < 40
+
+
+def test_what_the_first_process_refuses_is_said_once(alone: Path, tiny_data: Path) -> None:
+    done = command(*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", alone, check=False)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line == f"error: {alone} holds a run already: continue it with --resume, or name another folder with --out."
+    assert "[rank" not in done.stderr  # so begin the lines of a process's traceback; torchrun has one of its own
 
 
 def test_one_process_reads_the_data_before_the_others_do(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ RECIPE = (*SMALL, "--epochs", str(EPOCHS))
 WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
     *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
-    "--mom=0.5",
+    *("--mom=0.5", "--lerning 3", "--optimzer sgd", "--cutout 32", "--device cuda:99999999999999"),
     *("--warmup 1", "--label-smoothing 1", "--validation 0", "--validation 1"),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
@@ -146,6 +146,40 @@ def test_a_run_is_not_mixed_with_another(killed: Path, tiny_data: Path, options:
     assert words in refusal(killed, *RECIPE, *options, "--data", tiny_data)
 
 
+def test_a_run_whose_disk_had_room_for_its_best_checkpoint_only_goes_on_from_there(
+    killed: Path, whole: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    (folder / "last.pt").unlink()
+    command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+@pytest.mark.parametrize("folder", ["empty", "none"])
+def test_nothing_is_resumed_where_there_is_nothing(tiny_data: Path, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "begin it without --resume" in refusal(tmp_path / folder, "--resume", *RECIPE, "--data", tiny_data)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_compiler_that_is_not_there_is_said_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    line = ("training.fit", *SMALL, "--epochs", "1", "--compile", "--data", tiny_data, "--out", tmp_path / "run")
+    done = command(*line, check=False, CXX="/no/such/compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.returncode == 2
+    assert "Train without --compile." in done.stderr.splitlines()[-1]
+
+
+def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--out", str(tmp_path / "run")]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
+
+
 def test_a_run_that_lost_its_last_checkpoint_keeps_its_best(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     (folder / "last.pt").unlink()
@@ -167,14 +201,12 @@ def test_a_batch_of_one_image_is_refused_where_batch_norm_needs_more(tiny_data: 
     assert "--batch-size must be at least 2" in refusal(tmp_path / "run", *options)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "trap", "gone"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "trap"])
 def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path: Path, damage: str) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     whole = (folder / "last.pt").read_bytes()
     trap = b"cos\nmkdir\n(V%b\ntR." % bytes(tmp_path / "sprung")  # calls os.mkdir when it is unpickled
     (folder / "last.pt").write_bytes({"truncated": whole[: len(whole) // 2], "trap": trap}.get(damage, b""))
-    if damage == "gone":
-        (folder / "last.pt").unlink()
     assert str(folder / "last.pt") in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
     assert not (tmp_path / "sprung").exists()
 

@@ -47,6 +47,7 @@ def test_the_best_trial_is_a_command_that_can_be_run(
 ) -> None:
     words = searched[1][-1].splitlines()[-1].split()
     assert words[:4] == ["python", "-m", "training.fit", RECIPE]
+    assert words[words.index("--crop") + 1].isdigit()
     monkeypatch.setattr(sys, "argv", words[2:])
     recipe = override(RECIPES[RECIPE], parse_options())
     assert RECIPES[RECIPE].lr / 8 <= recipe.lr <= RECIPES[RECIPE].lr * 8
@@ -78,6 +79,14 @@ def test_trials_that_diverge_leave_no_best_one(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = ("--search", "lr=1e30:1e31", "--data", tiny_data, "--out", tmp_path)
     assert "No trial was finished" in refusal(monkeypatch, capsys, *options)
+
+
+def test_a_number_that_the_data_do_not_allow_ends_the_search_in_one_line(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = ("--search", "validation=0.0001:0.001", "--data", tiny_data, "--out", tmp_path)
+    assert "would hold out 0 of the 40 images" in refusal(monkeypatch, capsys, *options)
 
 
 def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> None:

@@ -4,7 +4,8 @@ import argparse
 import os
 import re
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,23 +51,29 @@ def main() -> int:
     device = pick_device(options.device)
     world = join_world(device)
     try:
-        resume = world.share(should_resume(folder, options.resume) if world.is_first else None)
+        resume = world.first(partial(should_resume, folder, options.resume))
         with world.first_alone():  # it may have to download them
             data = load_images(options.data, "train")
         run = Run(
             folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )
         trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device))
-        with locked(folder) if world.is_first else nullcontext(), stop_request() as stop:
+        with ExitStack() as held, stop_request() as stop:
+            world.first(partial(begin, trainer, run, held, resume=resume))
             if resume:
                 run.resume(trainer)
-            elif world.is_first:
-                should_resume(folder, asked=False)  # another process may have trained there meanwhile
-                write_record(run, trainer)
-                write_start(run)
             return train(trainer, run, stop)
     finally:
         world.leave()
+
+
+def begin(trainer: Trainer, run: Run, held: ExitStack, *, resume: bool) -> None:
+    """Take the run folder for as long as `held` holds it. Raises InputError."""
+    held.enter_context(locked(run.folder))
+    if not resume:
+        should_resume(run.folder, asked=False)  # another process may have trained there meanwhile
+        write_record(run, trainer)
+        write_start(run)
 
 
 def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
@@ -86,9 +93,14 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
 
 def should_resume(folder: Path, asked: bool) -> bool:
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    exists = any((folder / name).exists() for name in ("last.pt", "best.pt"))
+    try:
+        exists = any((folder / name).exists() for name in ("last.pt", "best.pt"))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
     if exists and not asked and not restarted:
         raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --out.")
+    if asked and not exists:
+        raise InputError(f"{folder} holds no checkpoint, last.pt or best.pt, to go on from; begin it without --resume.")
     return asked or (restarted and exists)
 
 
@@ -113,7 +125,7 @@ def parse_options() -> argparse.Namespace:
 def pick_device(name: str | None) -> torch.device:
     if name is None:
         return local_device()
-    if name != "cpu" and not re.fullmatch(r"cuda(:\d+)?", name):
+    if name != "cpu" and not re.fullmatch(r"cuda(:\d{1,3})?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
     device = local_device() if name == "cuda" and torch.cuda.is_available() else torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

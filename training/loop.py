@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from cifar_models.errors import InputError
+from training.model import compiling
 from training.run import EpochMetrics, Run
 from training.schedule import should_stop
 from training.stop import StopRequest, StopVote
@@ -29,16 +31,19 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
     """Train what is left of the recipe, saving after each epoch. Raises Stopped, or InputError with a way out."""
     vote = StopVote(stop, trainer.world)
     while trainer.epoch < run.recipe.epochs and not should_stop(run.validation_losses, run.recipe.early_stop):
-        with trainer.enough_memory():
+        with trainer.enough_memory(), compiling():
             metrics, losses, correct = fit_epoch(trainer, run, vote)
-        if trainer.world.is_first:
-            write_epoch(run, metrics, losses, correct, trainer)
-            run.save_epoch(trainer, metrics)
-            print(metrics, flush=True)
+        trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
         trainer.validation_losses.append(metrics.validation_loss)
-        # Asked after the last epoch too: no process leaves while the first one still writes.
-        if trainer.world.any(bool(stop)) and trainer.epoch < run.recipe.epochs:
+        if trainer.epoch < run.recipe.epochs and trainer.world.any(bool(stop)):
             raise Stopped
+
+
+def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor, correct: Tensor) -> None:
+    """Save and report an epoch. Raises InputError when it cannot be written."""
+    write_epoch(run, metrics, losses, correct, trainer)
+    run.save_epoch(trainer, metrics)
+    print(metrics, flush=True)
 
 
 def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics, Tensor, Tensor]:
@@ -49,12 +54,11 @@ def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics,
     for _ in shown(trainer, run):
         if trainer.step < trainer.steps_per_epoch and vote.passes():
             trainer.agree()
-            if trainer.world.is_first:
-                run.save_step(trainer)
+            trainer.world.first(partial(run.save_step, trainer))
             raise Stopped
     losses, correct = trainer.end_epoch()
     check_finite(trainer, epoch, losses)
-    validation_loss, validation_accuracy = trainer.world.share(trainer.validate() if trainer.world.is_first else None)
+    validation_loss, validation_accuracy = trainer.world.first(trainer.validate)
     check_finite(trainer, epoch, torch.tensor([validation_loss]), first_step=trainer.steps_per_epoch - 1)
     metrics = EpochMetrics(
         epoch=trainer.epoch,

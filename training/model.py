@@ -1,6 +1,7 @@
 """The model as a recipe trains it: initialised from the data, averaged, compiled or shared among processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from cifar_models.cifar10 import MEAN, STD
 from cifar_models.cifarnet import CifarNet
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
+from cifar_models.errors import InputError
 from training.recipe import Recipe
 from training.world import World
 
@@ -31,6 +33,19 @@ def wrap(network: nn.Module, recipe: Recipe, world: World) -> Callable[[Tensor],
     """The network as the training step calls it: shared among processes, compiled if the recipe says so."""
     shared = DistributedDataParallel(network) if world.size > 1 else network
     return torch.compile(shared) if recipe.compile else shared
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Raise InputError with a way out when torch.compile fails inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise InputError(
+            f"torch.compile fails here ({type(error).__name__}); it needs a C++ compiler. Train without --compile."
+        ) from error
 
 
 def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:

@@ -112,8 +112,11 @@ class Run:
         )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on where last.pt was saved. Raises InputError when the recipe or the data are not those of the run."""
-        saved = load_checkpoint(self.last)
+        """Go on where last.pt was saved, or best.pt where there is no other. Raises InputError when the recipe or the
+        data are not those of the run.
+        """
+        path = self.last if self.last.exists() else self.best  # a full disk may have had room for the first one only
+        saved = load_checkpoint(path)
         changed = [name for name, value in asdict(self.recipe).items() if saved.recipe.get(name) != value]
         if changed:
             values = ", ".join(f"{name} was {saved.recipe.get(name)}" for name in changed)
@@ -126,7 +129,7 @@ class Run:
             trainer.restore(saved.training_state, self.validation_losses)
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
-                f"{self.last} does not fit {self.recipe.model} as it is built now; it was trained by revision "
+                f"{path} does not fit {self.recipe.model} as it is built now; it was trained by revision "
                 f"{saved.source_revision}: go on with that one, or train anew in another folder."
             ) from error
 
@@ -144,14 +147,22 @@ def read_metrics(folder: Path) -> list[EpochMetrics]:
 def locked(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it. Raises InputError when that fails or another process trains in it."""
     make_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
+    try:
+        take(descriptor, folder)
         yield
-    except BlockingIOError as error:
-        raise InputError(f"{folder} is in use by another training process; name another folder with --out.") from error
     finally:
         os.close(descriptor)
+
+
+def take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{folder} is in use by another training process; name another folder with --out.") from error
 
 
 def make_folder(folder: Path) -> None:

@@ -37,9 +37,19 @@ def main() -> None:
     # A seed of its own for each call: with the first call's, a study that goes on would draw the same numbers again.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials), multivariate=True)
     finished = sum(trial.state in _FINISHED for trial in study.trials)
-    study.optimize(
-        lambda trial: train(draw(recipe, space, trial), data, trial), n_trials=max(0, options.trials - finished)
-    )
+    refusals: list[InputError] = []
+
+    def objective(trial: Any) -> float:
+        try:
+            return train(draw(recipe, space, trial), data, trial)
+        except InputError as error:  # Optuna would write all that led to it
+            refusals.append(error)
+            study.stop()
+            return float("nan")  # the trial failed
+
+    study.optimize(objective, n_trials=max(0, options.trials - finished))
+    if refusals:
+        raise refusals[0]
     print(report(study, options.recipe))
 
 
@@ -88,13 +98,17 @@ def report(study: Any, recipe: str) -> str:
     if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
         raise InputError("No trial was finished: they were pruned, or --trials asks for none.")
     best = study.best_trial
-    options = " ".join(f"--{name.replace('_', '-')} {value:.4g}" for name, value in best.params.items())
+    options = " ".join(f"--{name.replace('_', '-')} {written(value)}" for name, value in best.params.items())
     states = [trial.state.name.lower() for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
         f"{len(states)} trials: {counts}. Best validation accuracy {best.value:.2%}, no test image read. Train it:\n"
         f"  python -m training.fit {recipe} {options}"
     )
+
+
+def written(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def parse_options() -> argparse.Namespace:

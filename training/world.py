@@ -1,13 +1,18 @@
 """The processes that train together, as torchrun starts them; one alone is a world of its own."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from cifar_models.errors import InputError
+
+T = TypeVar("T")
 
 _CPU = torch.device("cpu")
 
@@ -26,13 +31,27 @@ class World:
         """Whether this is the one that validates, saves and prints."""
         return self.rank == 0
 
-    def share(self, value: Any) -> Any:
-        """The first process's value, in all of them."""
+    def first(self, act: Callable[[], T]) -> T:
+        """What `act` gives in the first process, in all of them; the others do not call it.
+
+        InputError that it raises ends the others, too, with no more than the exit code: the first one says why.
+        """
         if self.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values, src=0)
-        return values[0]
+            return act()
+        outcomes: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                outcomes[0] = act()
+            except InputError as error:
+                outcomes[1] = error
+        dist.broadcast_object_list(outcomes, src=0)
+        given, refusal = outcomes
+        if refusal is not None:
+            if self.is_first:
+                raise refusal
+            sys.exit(2)
+        result: T = given
+        return result
 
     def any(self, value: bool) -> bool:
         """Whether it is true in one of the processes at least."""
