@@ -1,14 +1,19 @@
 """The page, the reports and the charts look like one thing."""
 
 import re
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
+from browsing import chromium, violations
 from conftest import ROOT
 
 from bench import charts
 from bench.serving.server import OURS
-from training.charts import ACCENT, SOFT, UNSURE, chart
+from training.charts import ACCENT, SOFT, UNSURE, chart, confusion_chart
 from training.look import COLOURS, FONTS, light
+from training.page import page, section, table
 
 LOOK = (ROOT / "serving" / "page" / "look.css").read_text()
 DRAWING = (ROOT / "docs" / "how-it-works.svg").read_text()
@@ -44,6 +49,24 @@ def test_a_chart_of_a_report_has_no_colour_of_its_own() -> None:
     assert {"currentColor", "var(--accent)", "var(--soft)", "var(--unsure)"} <= set(
         re.findall(r"currentColor|var\(--\w+\)", svg[0])
     )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_breaks_no_rule_of_accessibility(tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
+    counts = np.array([[90, 10], [1, 99]])
+    shown = section("Labels", table(["label", "right"], [["cat", "90 %"]]), confusion_chart(counts, ["cat", "dog"]))
+    (tmp_path / "report.html").write_text(page("A report", shown, section("Pictures", note="None.")))
+    with chromium() as browser:
+        opened = browser.new_page(color_scheme=scheme)
+        opened.goto((tmp_path / "report.html").as_uri())
+        assert opened.evaluate("getComputedStyle(document.documentElement).backgroundColor") == rgb(scheme)
+        assert violations(opened) == []
+
+
+def rgb(scheme: str) -> str:
+    """The paper's colour, as a browser computes it."""
+    paper = COLOURS["paper"][scheme == "dark"]
+    return f"rgb({', '.join(str(int(paper[place : place + 2], 16)) for place in (1, 3, 5))})"
 
 
 def test_benchmarks_are_drawn_on_the_page_s_paper_in_its_ink() -> None:

@@ -38,7 +38,7 @@ def page(title: str, *parts: str) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</html>\n"
+        f"<main>\n<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</main>\n</html>\n"
     )
 
 
