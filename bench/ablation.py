@@ -14,13 +14,13 @@ from training.run import EpochMetrics, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
     "the default recipe": [],
-    "SGD at 0.1 instead of Muon": ["--optimizer", "sgd", "--lr", "0.1"],
     "no label smoothing": ["--label-smoothing", "0"],
-    "random flip instead of alternating": ["--flip", "random"],
-    "no flip": ["--flip", "none"],
-    "no crop": ["--crop", "0"],
     "no cutout": ["--cutout", "0"],
+    "no crop": ["--crop", "0"],
     "averaged weights (EMA 0.99)": ["--ema", "0.99"],
+    "random flip instead of alternating": ["--flip", "random"],
+    "SGD at 0.1 instead of Muon": ["--optimizer", "sgd", "--lr", "0.1"],
+    "no flip": ["--flip", "none"],
     "constant learning rate": ["--schedule", "constant"],
 }
 _VALIDATION = 0.2

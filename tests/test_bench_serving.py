@@ -137,4 +137,9 @@ def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rounds"][0]["engine"].keys() == {"1", "32", "64", "256"}
     assert report["open"]["saturation"] > 0
-    assert [run["phase"] for run in report["open"]["overload"]] == ["before", "overload", "after"]
+    assert [run["phase"] for run in report["open"]["overload"]] == [
+        "before",
+        "overload",
+        "the 2 s after it",
+        "after these",
+    ]

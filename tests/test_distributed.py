@@ -27,6 +27,19 @@ SMALL = ("--model", "lenet", "--precision", "fp32", "--optimizer", "sgd", "--dev
 RECIPE = ("training.fit", *SMALL, "--epochs", str(EPOCHS), "--validation", "0.2", "--batch-size")
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 TOLERANCE = 1e-5
+TURNS = """
+import sys
+import torch
+from training.world import join_world
+
+world = join_world(torch.device("cpu"))
+for turn in range(20):
+    with world.first_alone():
+        sys.stdout.write(f"{turn}:{world.rank}\\n")
+        sys.stdout.flush()
+    world.any(False)
+world.leave()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +64,32 @@ def test_a_run_that_was_stopped_and_lost_each_process_in_turn_ends_as_if_it_had_
     code, errors = signalled_after_epoch(1, signal.SIGTERM, 1, *line)
     assert code != 0
     assert errors.count("Stopped, and saved at step") == 1
-    assert load_checkpoint(tmp_path / "run" / "last.pt").training_state["step"] == 50
+    assert 1 <= load_checkpoint(tmp_path / "run" / "last.pt").epoch <= 2
     for epoch, rank in ((2, 0), (3, 1)):
         code, _ = signalled_after_epoch(epoch, signal.SIGKILL, rank, *line, "--resume")
         assert code != 0
         assert epoch <= load_checkpoint(tmp_path / "run" / "last.pt").epoch < EPOCHS
     command(*line, "--resume")
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
+
+
+def test_a_signal_to_one_process_stops_all_inside_an_epoch(tiny_data: Path, tmp_path: Path) -> None:
+    # An epoch of 40 slow steps takes longer than two votes are apart, on a fast machine too.
+    options = ("--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--validation", "0.2", "--epochs", "9")
+    line = (*TORCHRUN, "training.fit", *options, "--batch-size", "8", "--data", tiny_data, "--out", tmp_path / "run")
+    code, errors = signalled_after_epoch(1, signal.SIGTERM, 1, *line)
+    assert code != 0
+    saved = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert (saved.epoch, 0 < saved.training_state["step"] < 40) == (1, True)
+    assert f"Stopped, and saved at step {saved.training_state['step']} of epoch 2" in errors
+
+
+def test_one_process_reads_the_data_before_the_others_do(tmp_path: Path) -> None:
+    """What the first one downloads, another must not download into the same folder at the same time."""
+    script = tmp_path / "turns.py"
+    script.write_text(TURNS)
+    done = command("torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, PYTHONPATH=str(ROOT))
+    assert done.stdout.split() == [f"{turn}:{rank}" for turn in range(20) for rank in (0, 1)]
 
 
 def signalled_after_epoch(epoch: int, number: signal.Signals, rank: int, *line: str | Path) -> tuple[int, str]:

@@ -68,6 +68,28 @@ def test_an_orthogonal_matrix_does_not_depend_on_the_scale(scale: float) -> None
     torch.testing.assert_close(orthogonal(matrix * scale), orthogonal(matrix), rtol=0, atol=0.01)
 
 
+def test_matrices_are_made_orthogonal_each_by_itself() -> None:
+    matrices = torch.stack([random((64, 216)), 100 * random((64, 216), seed=1), torch.zeros(64, 216)])
+    for together, alone in zip(orthogonal(matrices), map(orthogonal, matrices), strict=True):
+        torch.testing.assert_close(together, alone, rtol=0, atol=0.01)
+
+
+def test_muon_gives_filters_what_it_gives_them_alone() -> None:
+    """Whatever their shapes: those of one shape are computed together."""
+    shapes = [(16, 8, 3, 3), (32, 16, 3, 3), (16, 8, 3, 3), (32, 16, 1, 1), (16, 8, 3, 3)]
+    together = [trainable(random(shape, seed=seed)) for seed, shape in enumerate(shapes)]
+    alone = [trainable(each) for each in together]
+    optimizers = [Muon(together, lr=0.1, momentum=0.9), *(Muon([each], lr=0.1, momentum=0.9) for each in alone)]
+    for turn in range(2):
+        for seed, pair in enumerate(zip(together, alone, strict=True)):
+            for each in pair:
+                each.grad = random(tuple(each.shape), seed=100 * turn + seed)
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
 def test_a_matrix_of_zeros_stays_zero() -> None:
     assert not orthogonal(torch.zeros(4, 9)).any()
 

@@ -1,5 +1,6 @@
 """A search by Optuna: `python -m training.tune`, which goes on where it stopped and reads no test image."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -51,6 +52,32 @@ def test_the_best_trial_is_a_command_that_can_be_run(
     assert RECIPES[RECIPE].lr / 8 <= recipe.lr <= RECIPES[RECIPE].lr * 8
     assert 0 <= recipe.label_smoothing <= 0.2
     assert (recipe.model, recipe.epochs) == ("lenet", RECIPES[RECIPE].epochs)
+
+
+def test_a_trial_that_was_stopped_is_made_up_for(searched: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder = shutil.copytree(searched[0].parent, tmp_path / "tuned")
+    storage = f"sqlite:///{folder / 'study' / 'study.db'}"
+    (name,) = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)  # as Ctrl-C leaves it
+    options = ("training.tune", RECIPE, "--epochs", "1", "--data", folder / "data", "--out", folder / "study")
+    assert command(*options, "--trials", "4").stdout.startswith("5 trials: 4 complete, 1 fail.")
+
+
+def test_a_trial_that_falls_behind_is_not_finished(tiny_data: Path, tmp_path: Path) -> None:
+    options = ("--search", "lr=1e-6:1", "--search", "batch-size=4:4", "--epochs", "3", "--trials", "8")
+    done = command("training.tune", RECIPE, *options, "--data", tiny_data, "--out", tmp_path)
+    found = re.match(r"8 trials: (\d+) complete, (\d+) pruned\.", done.stdout)
+    assert found, done.stdout
+    assert all(int(count) > 0 for count in found.groups())
+
+
+def test_trials_that_diverge_leave_no_best_one(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = ("--search", "lr=1e30:1e31", "--data", tiny_data, "--out", tmp_path)
+    assert "No trial was finished" in refusal(monkeypatch, capsys, *options)
 
 
 def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> None:

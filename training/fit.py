@@ -33,7 +33,7 @@ A first run, on the images in data/ (CIFAR-10 is downloaded there when the folde
 A run that was stopped goes on with --resume. What comes out is runs/<name>/best.pt; next:
   python -m training.evaluate runs/<name>
   python -m export runs/<name>/best.pt --out models/<name>
-Several GPUs: torchrun --nproc-per-node 2 -m training.fit
+Several GPUs: torchrun --nproc-per-node 2 -m training.fit (on several machines: --out in a folder that all of them see)
 
 models: {", ".join(list_models())}
 """
@@ -51,7 +51,8 @@ def main() -> int:
     world = join_world(device)
     try:
         resume = world.share(should_resume(folder, options.resume) if world.is_first else None)
-        data = load_images(options.data, "train")
+        with world.first_alone():  # it may have to download them
+            data = load_images(options.data, "train")
         run = Run(
             folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )

@@ -10,13 +10,11 @@ from tqdm import tqdm
 from cifar_models.errors import InputError
 from training.run import EpochMetrics, Run
 from training.schedule import should_stop
-from training.stop import StopRequest
+from training.stop import StopRequest, StopVote
 from training.tensorboard import write_epoch
 from training.trainer import Trainer
 
-# A look makes the device wait.
-_LOOK_SECONDS = 0.5  # between two looks at the loss
-_ASK_EVERY = 50  # steps between two looks at what other processes were asked
+_LOOK_SECONDS = 0.5  # between two looks at the loss: each makes the device wait
 
 
 class Stopped(Exception):
@@ -29,9 +27,10 @@ class Diverged(InputError):
 
 def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
     """Train what is left of the recipe, saving after each epoch. Raises Stopped, or InputError with a way out."""
+    vote = StopVote(stop, trainer.world)
     while trainer.epoch < run.recipe.epochs and not should_stop(run.validation_losses, run.recipe.early_stop):
         with trainer.enough_memory():
-            metrics, losses, correct = fit_epoch(trainer, run, stop)
+            metrics, losses, correct = fit_epoch(trainer, run, vote)
         if trainer.world.is_first:
             write_epoch(run, metrics, losses, correct, trainer)
             run.save_epoch(trainer, metrics)
@@ -42,13 +41,13 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
             raise Stopped
 
 
-def fit_epoch(trainer: Trainer, run: Run, stop: StopRequest) -> tuple[EpochMetrics, Tensor, Tensor]:
+def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics, Tensor, Tensor]:
     """Finish an epoch: its metrics, each step's loss and its share of right labels. Raises Stopped, Diverged."""
     started = time.monotonic()
     epoch = trainer.epoch
     rate = run.recipe.lr * trainer.lr_factor(epoch, 0)
     for _ in shown(trainer, run):
-        if trainer.step < trainer.steps_per_epoch and asked_to_stop(trainer, stop):
+        if trainer.step < trainer.steps_per_epoch and vote.passes():
             trainer.agree()
             if trainer.world.is_first:
                 run.save_step(trainer)
@@ -67,13 +66,6 @@ def fit_epoch(trainer: Trainer, run: Run, stop: StopRequest) -> tuple[EpochMetri
         seconds=time.monotonic() - started,
     )
     return metrics, losses, correct
-
-
-def asked_to_stop(trainer: Trainer, stop: StopRequest) -> bool:
-    """Whether to stop at this step. Several processes must do so at the same one, so they ask each other."""
-    if trainer.world.size == 1:
-        return bool(stop)
-    return trainer.step % _ASK_EVERY == 0 and trainer.world.any(bool(stop))
 
 
 def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 """Muon for convolution filters."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ class Muon(torch.optim.Optimizer):
 
     For filters [out, in, k, k] that a batch norm follows, read as matrices [out, in*k*k]: their norm does not change
     the function, so it is kept at sqrt(out) and `lr` alone is the relative size of a step, as in airbench94_muon.
+    Filters of one shape are computed together: a GPU is asked once for all of them.
     """
 
     def __init__(self, params: Iterable[Tensor], *, lr: float, momentum: float) -> None:
@@ -19,33 +21,51 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for filters in group["params"]:
-                if filters.grad is None:
-                    continue
-                state = self.state[filters]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(filters)
-                buffer: Tensor = state["momentum_buffer"]
-                buffer.mul_(group["momentum"]).add_(filters.grad)
-                nesterov = filters.grad.add(buffer, alpha=group["momentum"])
-                filters.mul_(len(filters) ** 0.5 / filters.norm())
-                filters.add_(orthogonal(nesterov.flatten(1)).view_as(filters), alpha=-group["lr"])
+            for filters in of_one_shape(each for each in group["params"] if each.grad is not None):
+                self._update(filters, lr=group["lr"], momentum=group["momentum"])
+
+    def _update(self, filters: list[Tensor], *, lr: float, momentum: float) -> None:
+        gradients = [each.grad for each in filters if each.grad is not None]
+        buffers = [self._buffer(each) for each in filters]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, gradients)
+        nesterov = torch._foreach_add(gradients, buffers, alpha=momentum)
+        updates = orthogonal(torch.stack([each.flatten(1) for each in nesterov]))
+        scales = torch._foreach_div(torch._foreach_norm(filters), len(filters[0]) ** 0.5)
+        torch._foreach_div_(filters, scales)
+        torch._foreach_add_(filters, list(updates.view(-1, *filters[0].shape)), alpha=-lr)
+
+    def _buffer(self, filters: Tensor) -> Tensor:
+        state = self.state[filters]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(filters)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
 
 
-def orthogonal(matrix: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly: a quintic Newton-Schulz iteration in bfloat16.
+def of_one_shape(tensors: Iterable[Tensor]) -> Sequence[list[Tensor]]:
+    """The tensors in groups, each of one shape."""
+    groups: dict[torch.Size, list[Tensor]] = defaultdict(list)
+    for each in tensors:
+        groups[each.shape].append(each)
+    return list(groups.values())
+
+
+def orthogonal(matrices: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor:
+    """The nearest (semi-)orthogonal matrices of [..., m, n], roughly: a quintic Newton-Schulz iteration in bfloat16.
 
     The coefficients are Muon's. Where one side is at least three times the other, singular values end between about
     0.65 and 1.2, which is as good as 1 here; of nearly square matrices the small ones stay small.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x: Tensor = matrix.bfloat16()
-    x = x / (x.norm() + eps)
-    if matrix.shape[0] > matrix.shape[1]:
-        x = x.T
+    x: Tensor = matrices.bfloat16()
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + eps)
+    is_tall = matrices.shape[-2] > matrices.shape[-1]
+    if is_tall:
+        x = x.mT
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    if matrix.shape[0] > matrix.shape[1]:
-        x = x.T
-    return x.to(matrix.dtype)
+    if is_tall:
+        x = x.mT
+    return x.to(matrices.dtype)

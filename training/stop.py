@@ -1,9 +1,14 @@
 """Ctrl-C and SIGTERM as a request that the loop can honour between two steps."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from training.world import World
+
+_VOTE_SECONDS = 0.5  # between two votes: each makes the devices wait
 
 
 class StopRequest:
@@ -36,3 +41,32 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StopVote:
+    """Whether one of the processes was asked to stop, which all must learn at the same step.
+
+    They vote, and agree in the same message on the number of steps until the next vote: about half a second of them.
+    """
+
+    def __init__(self, stop: StopRequest, world: World) -> None:
+        self._stop = stop
+        self._world = world
+        self._steps = 1  # from the last vote to the next one
+        self._left = 1  # of these
+        self._voted = time.monotonic()
+
+    def passes(self) -> bool:
+        """Called by every process after each of its steps."""
+        if self._world.size == 1:
+            return bool(self._stop)
+        self._left -= 1
+        if self._left:
+            return False
+        now = time.monotonic()
+        pace = (now - self._voted) / self._steps
+        asked, steps = self._world.means([bool(self._stop), _VOTE_SECONDS / pace])
+        # No more than twice as many as before: one fast step must not put the next vote off for long.
+        self._left = self._steps = max(1, min(round(steps), 2 * self._steps))
+        self._voted = now
+        return asked > 0

@@ -23,6 +23,8 @@ except ModuleNotFoundError:
     sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
     sys.exit(2)
 
+_FINISHED = {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}  # one that was stopped is tried again
+
 
 def main() -> None:
     options = parse_options()
@@ -34,7 +36,7 @@ def main() -> None:
     study = open_study(name, options.out)
     # A seed of its own for each call: with the first call's, a study that goes on would draw the same numbers again.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials), multivariate=True)
-    finished = sum(trial.state.is_finished() for trial in study.trials)
+    finished = sum(trial.state in _FINISHED for trial in study.trials)
     study.optimize(
         lambda trial: train(draw(recipe, space, trial), data, trial), n_trials=max(0, options.trials - finished)
     )

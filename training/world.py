@@ -1,6 +1,8 @@
 """The processes that train together, as torchrun starts them; one alone is a world of its own."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = _CPU  # where this process computes
+    local_rank: int = 0  # among those of this machine
 
     @property
     def is_first(self) -> bool:
@@ -33,7 +36,12 @@ class World:
 
     def any(self, value: bool) -> bool:
         """Whether it is true in one of the processes at least."""
-        return bool(self.mean(torch.tensor([float(value)], device=self.device)).item() > 0)
+        return self.means([value])[0] > 0
+
+    def means(self, values: list[float]) -> list[float]:
+        """The mean of each number over all processes; a device waits for them."""
+        means: list[float] = self.mean(torch.tensor(values, dtype=torch.float32, device=self.device)).tolist()
+        return means
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean of all processes' tensors, element by element."""
@@ -41,6 +49,17 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """One process of each machine goes through the block before the others do, who find what it left there."""
+        if self.size > 1 and self.local_rank:
+            dist.barrier()
+        try:
+            yield
+        finally:
+            if self.size > 1 and not self.local_rank:
+                dist.barrier()
 
     def leave(self) -> None:
         if self.size > 1:
@@ -56,11 +75,16 @@ def join_world(device: torch.device) -> World:
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
-    return World(dist.get_rank(), dist.get_world_size(), device)
+    return World(dist.get_rank(), dist.get_world_size(), device, local_rank())
 
 
 def local_device() -> torch.device:
     """This process's CUDA device, one for each process of a machine, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", local_rank())
+
+
+def local_rank() -> int:
+    """As torchrun counts the processes of a machine; 0 without it."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,5 +1,6 @@
 """Our server under an open loop: at half of what it can do, and at twice that."""
 
+import threading
 from dataclasses import dataclass
 
 from bench.serving.open_loop import OpenLoop, Phase, open_loop
@@ -8,7 +9,8 @@ from bench.serving.workload import Workload
 from bench.serving.wrk import closed_loop
 
 _SEED = 20261121
-_BESIDE = 2.0  # seconds before and after an overload
+_BESIDE = 2.0  # seconds before an overload, for it to pass, and after that
+_WARM_UP = 0.25  # of an overload: by then its connections have been made
 _CONNECTIONS = 128
 
 
@@ -18,8 +20,9 @@ class Open:
 
     saturation: float  # right answers a second in the closed loop at 128 connections
     half: OpenLoop  # at half of that
-    overload: list[OpenLoop]  # before, at twice that, and right after it
+    overload: list[OpenLoop]  # before, at twice that, while it passes, and after that
     memory_before: Memory
+    memory_warm: Memory  # when the first quarter of the overload is over
     memory_after: Memory
 
 
@@ -29,15 +32,20 @@ def measure_open(workload: Workload, *, seconds: float, overload_seconds: float)
         saturation = closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds).rate
         (half,) = open_loop(server, workload, [Phase("half", saturation / 2, seconds)], seed=_SEED)
         before = server.memory()
+        warm: list[Memory] = []
+        timer = threading.Timer(_BESIDE + _WARM_UP * overload_seconds, lambda: warm.append(server.memory()))
+        timer.start()
         overload = overload_run(server, workload, saturation, overload_seconds)
-        return Open(saturation, half, overload, before, server.memory())
+        timer.join()
+        return Open(saturation, half, overload, before, warm[0], server.memory())
 
 
 def overload_run(server: ServerProcess, workload: Workload, saturation: float, seconds: float) -> list[OpenLoop]:
-    """Twice the saturation for `seconds`, between two times of half of it."""
+    """Twice the saturation for `seconds`, before and after half of it."""
     phases = [
         Phase("before", saturation / 2, _BESIDE),
         Phase("overload", saturation * 2, seconds),
-        Phase("after", saturation / 2, _BESIDE),
+        Phase(f"the {_BESIDE:.0f} s after it", saturation / 2, _BESIDE),
+        Phase("after these", saturation / 2, _BESIDE),
     ]
     return open_loop(server, workload, phases, seed=_SEED + 1)

@@ -123,14 +123,14 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
 
 def open_section(opened: Open) -> str:
-    before, after = opened.memory_before, opened.memory_after
+    memory = (opened.memory_before, opened.memory_warm, opened.memory_after)
+    worker = ", ".join(f"{each.worker_rss:.0f}" for each in memory)
     head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     rows = [open_row(run) for run in (opened.half, *opened.overload)]
     return (
         f"Saturation, just before: {opened.saturation:.0f} right answers/s at 128 connections.\n\n"
         f"{grid(head, rows)}\n\n"
-        f"worker's RSS {before.worker_rss:.0f} MiB before the overload, {after.worker_rss:.0f} MiB after it; "
-        f"all processes {before.rss:.0f} and {after.rss:.0f} MiB"
+        f"worker's RSS before the overload, after a quarter of it and in the end: {worker} MiB"
     )
 
 

@@ -82,6 +82,10 @@ class Connection(HttpToolsProtocol):
         self._stop_header_timer()
         self.resume_writing()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
+        if hasattr(self.transport, "_read_ready_cb"):
+            # As Python does from 3.12 on: its own method makes a circle, which only the garbage collector would free.
+            self.transport._read_ready_cb = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

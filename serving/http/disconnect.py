@@ -41,8 +41,9 @@ class CancelOnDisconnect:
         self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
+        task, self._task, self._listener = self._task, None, None  # a circle, left to the garbage collector otherwise
         # As asyncio.timeout does it: our own cancellation ends here, unless somebody else wants the task to end too.
-        if self._gone and self._task is not None:
-            ours_alone = self._task.uncancel() <= self._cancelling
+        if self._gone and task is not None:
+            ours_alone = task.uncancel() <= self._cancelling
             if ours_alone and kind is asyncio.CancelledError:
                 raise ClientDisconnect from error

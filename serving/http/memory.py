@@ -24,9 +24,9 @@ def limit_heaps() -> None:
 def freeze_what_is_loaded() -> None:
     """Keep it out of garbage collections, which would walk BentoML's whole heap in the middle of requests.
 
-    What is made later is collected, and often enough: asyncio leaves every connection that has ended to the collector,
-    and what is in use during a collection waits for one of the next, rarer kind. Not more often: under twice the load
-    that a machine can answer, 10,000, 5 and 2 left 0.6 of the answers, and these leave 0.7 and more.
+    What is made later is collected, but not often: requests and connections free themselves, and a collection walks all
+    that is in use. Under twice the load that a machine can answer, 10,000, 5 and 2 left 0.6 of the answers, and these
+    leave 0.7 and more.
     """
     gc.collect()
     gc.freeze()

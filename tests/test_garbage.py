@@ -1,0 +1,101 @@
+"""Requests and connections that have ended free themselves: collections would cost more than the answers, and rare
+ones would let a worker grow with all that has come and gone."""
+
+import asyncio
+import gc
+import socket
+import struct
+import weakref
+from typing import Any
+
+import pytest
+import uvicorn
+from batching import PATIENCE
+from breakable import Exchange, breakable
+
+from serving.http.connection import Connection
+from serving.http.disconnect import CancelOnDisconnect
+
+TURNS = 10  # of the event loop, in which what has ended is forgotten
+REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+def test_a_request_that_was_listened_to_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load each one is."""
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            gc.collect()
+            exchange = Exchange(server, mark=1)
+            await asyncio.wait_for(exchange.listened.wait(), PATIENCE)
+            engine.go.set()
+            assert (await exchange.answer())[0] == 200
+            assert CancelOnDisconnect not in await garbage_types()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch, reset: bool) -> None:
+    monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
+    monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
+    monkeypatch.setattr(Connection, "limit", 10, raising=False)
+
+    async def main() -> None:
+        config = uvicorn.Config(hello, port=0, http=Connection, loop="asyncio", log_level="error", lifespan="off")
+        server = uvicorn.Server(config)
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        gc.collect()
+        gc.disable()
+        held = await ask_and_leave(server, reset=reset)
+        async with asyncio.timeout(PATIENCE):
+            while server.server_state.connections:
+                await asyncio.sleep(0)
+        left = await garbage_types()
+        assert not held
+        assert not any("Transport" in kind.__name__ for kind in left)
+        await server.shutdown()
+
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"hi"})
+
+
+async def ask_and_leave(server: uvicorn.Server, *, reset: bool) -> weakref.WeakSet[Any]:
+    """One request on a connection that is kept alive, and the end of it, by a socket without any transport.
+
+    What the server had of the connection, as long as it has it.
+    """
+    loop = asyncio.get_running_loop()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with socket.socket() as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, REQUEST)
+        answer = b""
+        while not answer.endswith(b"hi"):
+            answer += await loop.sock_recv(client, 65536)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", int(reset), 0))
+        return weakref.WeakSet(server.server_state.connections)
+
+
+async def garbage_types() -> set[type]:
+    """Of what the collector alone frees."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return {type(each) for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()

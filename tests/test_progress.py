@@ -1,0 +1,55 @@
+"""What somebody sees who watches a run: a bar on a terminal, one plain line for each epoch elsewhere."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+from conftest import ROOT, command
+
+# An epoch takes longer than the bar waits between two looks at the loss.
+RECIPE = ("training.fit", "--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--batch-size", "4")
+OPTIONS = ("--validation", "0.2", "--epochs", "1", "--data")
+
+
+def test_a_terminal_shows_rate_remaining_time_and_the_current_figures(tiny_data: Path, tmp_path: Path) -> None:
+    shown = on_a_terminal(*RECIPE, *OPTIONS, tiny_data, "--out", tmp_path / "run")
+    frames = [frame for frame in re.split(r"[\r\n]+", shown) if frame.startswith("epoch 1/1")]
+    pattern = (
+        r"epoch 1/1: +\d+%\|.*\| \d+/320 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ img/s, "
+        r"loss \d+\.\d{3}, accuracy \d+\.\d%, lr \d\.\de[-+]\d\d\]"
+    )
+    assert any(re.fullmatch(pattern, frame.rstrip()) for frame in frames), frames[-3:]
+
+
+def test_elsewhere_each_epoch_is_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    done = command(*RECIPE, *OPTIONS, tiny_data, "--out", tmp_path / "run")
+    assert done.stderr == ""
+    epochs = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 1
+    assert re.fullmatch(
+        r"epoch   1   lr \S+   train loss \S+ accuracy \S+%   validation loss \S+ accuracy \S+%   \S+ s", epochs[0]
+    )
+
+
+def on_a_terminal(*arguments: str | Path) -> str:
+    """What the command writes to a terminal of 160 columns that is its stderr."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
+    line = [sys.executable, "-m", *map(str, arguments)]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=its) as process:
+        os.close(its)
+        written = b""
+        try:
+            while part := os.read(ours, 4096):
+                written += part
+        except OSError:  # Linux says so that the other side is closed
+            pass
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    return written.decode()
