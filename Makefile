@@ -8,11 +8,12 @@ NAME ?= $(notdir $(RUN))
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check format train export report bench gpu lock clean
+.PHONY: help serve install test check format train export report bench gpu lock clean
 
 help:
 	@echo "make serve    install what serving needs, and serve the bundles in models/ on port 3000"
 	@echo "make test     install everything, and run the tests"
+	@echo "make install  install everything; after 'source .venv/bin/activate' the commands are yours"
 	@echo "make check    formatting, lint and types"
 	@echo "make train    train the default network on data/   (ARGS='--epochs 2' and so on: make train ARGS=--help)"
 	@echo "make export   RUN=runs/cifarnet: make the bundle models/cifarnet of it"
@@ -22,6 +23,8 @@ help:
 
 serve: $(VENV)/.serve
 	$(BIN)/bentoml serve $(ARGS)
+
+install: $(VENV)/.full
 
 test: $(VENV)/.full
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

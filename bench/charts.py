@@ -21,6 +21,7 @@ from bench.serving.rounds import CONNECTIONS, Round
 from bench.serving.server import OURS
 from bench.serving.wrk import ClosedLoop
 from cifar_models.atomic import replacing
+from training.look import light
 
 _NAMES = {
     OURS: "ours",
@@ -30,16 +31,16 @@ _NAMES = {
     "bentoml": "BentoML batchable, tuned",
     "documented": "BentoML batchable, documented",
 }
-# Okabe and Ito's colours, which most colour-blind people tell apart; ours is the only strong one.
+# Ours is the colour of our page; the others are told apart from it and from each other by most colour-blind people too.
 _COLOURS = {
-    OURS: "#d55e00",
-    "uvicorn": "#e6a15c",
+    OURS: light("accent"),
+    "uvicorn": "#7fb8a6",
     "fastapi": "#0072b2",
-    "litserve": "#009e73",
+    "litserve": "#e69f00",
     "bentoml": "#7a5ea8",
     "documented": "#b9a3d6",
 }
-_INK, _FAINT = "#2b2f36", "#d9dde3"
+_INK, _FAINT = light("ink"), light("line")
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "benchmarks",
@@ -48,6 +49,7 @@ _STYLE: Any = {
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _FAINT,
+    "axes.facecolor": light("sheet"),
     "axes.titleweight": "bold",
     "axes.titlesize": 11.5,
     "axes.titlelocation": "left",
@@ -91,7 +93,7 @@ def chart(folder: Path, name: str, title: str, rows: int = 1, columns: int = 1, 
         yield axes
         for kind in ("png", "svg"):
             with replacing(folder / f"{name}.{kind}") as partial:
-                figure.savefig(partial, format=kind, dpi=160, facecolor="white", metadata=metadata(kind))
+                figure.savefig(partial, format=kind, dpi=160, facecolor=light("sheet"), metadata=metadata(kind))
         plt.close(figure)
 
 
@@ -196,7 +198,7 @@ def draw_growth(growth: Growth, folder: Path) -> list[str]:
             above, below = axes[0, column], axes[1, column]
             above.plot(places, [point.images_per_second for point in points], line, color=_COLOURS[OURS])
             below.plot(places, [point.p99_ms for point in points], line, color=_COLOURS[OURS], label="p99")
-            below.plot(places, [point.p50_ms for point in points], line, color=_COLOURS["fastapi"], label="p50")
+            below.plot(places, [point.p50_ms for point in points], line, color=light("soft"), label="p50")
             above.set(title=PARTS[name].partition(";")[0].partition(",")[0])
             above.set_xticks(places, [])
             tilted = {"rotation": 30, "ha": "right"} if name == "model" else {}

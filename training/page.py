@@ -8,19 +8,28 @@ from html import escape
 from PIL import Image
 
 from cifar_models.picture import Pixels
+from training.look import properties
 
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 0 auto; padding: 1.5rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
-section { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: start; }
-svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .75rem; text-align: right; border-bottom: 1px solid #8886; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-figure { margin: 0; width: 6rem; font-size: .8rem; line-height: 1.3; }
-figure img { width: 6rem; height: 6rem; image-rendering: pixelated; border-radius: .25rem; }
-p.note { color: #888; margin: .25rem 0; }
+_STYLE = f"""
+:root {{
+color-scheme: light dark;
+{properties()}
+font: 100%/1.5 var(--sans); color: var(--ink); background: var(--paper);
+}}
+body {{ max-width: 64rem; margin: 0 auto; padding: 2rem clamp(1rem, 4vw, 1.5rem) 4rem; }}
+h1, h2 {{ font-family: var(--serif); font-weight: 600; line-height: 1.15; }}
+h1 {{ font-size: clamp(1.75rem, 4vw, 2.25rem); margin: 0 0 1rem; }}
+h2 {{ font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: 1rem; border-top: 2px solid var(--ink); }}
+section {{ display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: start; }}
+svg {{ max-width: 100%; height: auto; }}
+svg text {{ font-family: var(--sans) !important; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .25rem .75rem; text-align: right; border-bottom: 1px solid var(--line); }}
+th {{ font-weight: 500; color: var(--soft); }}
+th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
+figure {{ margin: 0; width: 6rem; font-size: .8125rem; line-height: 1.3; }}
+figure img {{ width: 6rem; height: 6rem; image-rendering: pixelated; border-radius: .25rem; }}
+p.note {{ color: var(--soft); margin: 0 0 .75rem; }}
 """
 
 
@@ -29,7 +38,7 @@ def page(title: str, *parts: str) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</html>\n"
+        f"<main>\n<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</main>\n</html>\n"
     )
 
 

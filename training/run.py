@@ -78,7 +78,7 @@ class Run:
 
     def save_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
         """Record an epoch: metrics.jsonl, best.pt if no earlier epoch was as good on validation, and last.pt."""
-        is_best = all(metrics.validation_accuracy > past.validation_accuracy for past in self.history)
+        is_best = all(goodness(metrics) > goodness(past) for past in self.history)
         self.history.append(metrics)
         checkpoint = self.checkpoint(trainer)
         self.write_metrics()
@@ -132,6 +132,11 @@ class Run:
                 f"{path} does not fit {self.recipe.model} as it is built now; it was trained by revision "
                 f"{saved.source_revision}: go on with that one, or train anew in another folder."
             ) from error
+
+
+def goodness(metrics: EpochMetrics) -> tuple[float, float]:
+    """What an epoch is chosen by. On few and easy images several are right in all, and the first is hardly trained."""
+    return metrics.validation_accuracy, -metrics.validation_loss
 
 
 def read_metrics(folder: Path) -> list[EpochMetrics]:

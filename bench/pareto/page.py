@@ -9,7 +9,7 @@ from bench.pareto.measure import Point, front
 from bench.speed import BATCH
 from cifar_models.registry import DEFAULT
 from export.figures import Rows, as_markdown
-from training.charts import BLUE, GREY, ORANGE, chart
+from training.charts import ACCENT, SOFT, chart
 
 
 def table(points: Sequence[Point]) -> Rows:
@@ -39,9 +39,9 @@ def plot(points: Sequence[Point]) -> str:
     trained = sorted((point for point in points if point.trained), key=lambda point: point.int8_images_per_second)
     best = front(points)
     with chart(7, 4.2) as (axes, svg):
-        axes.plot(*zip(*(place(point) for point in trained if point.architecture in best), strict=True), color=GREY)
+        axes.plot(*zip(*(place(point) for point in trained if point.architecture in best), strict=True), color=SOFT)
         for point in trained:
-            colour = ORANGE if point.architecture == DEFAULT else BLUE
+            colour = ACCENT if point.architecture == DEFAULT else SOFT
             axes.scatter(*place(point), s=20 + point.int8_bytes / 2e4, color=colour, alpha=0.8, zorder=2)
             axes.annotate(point.architecture, place(point), (0, 10), textcoords="offset points", ha="center")
         axes.set(xscale="log", xlabel="int8 images a second", ylabel="validation accuracy, %")
@@ -49,7 +49,7 @@ def plot(points: Sequence[Point]) -> str:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.12, y=0.12)
-        axes.grid(color=GREY, alpha=0.25)
+        axes.grid(color=SOFT, alpha=0.25)
     return svg[0]
 
 

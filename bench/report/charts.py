@@ -7,7 +7,8 @@ import numpy as np
 from bench.report.corruptions import CORRUPTIONS
 from bench.report.measure import MeasuredBundle
 from cifar_models.atomic import replacing
-from training.charts import GREY, chart, confusion_chart, reliability_diagram
+from training.charts import SOFT, chart, confusion_chart, reliability_diagram
+from training.look import light
 
 # Of equal lightness, and told apart by those who do not see all colours (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
@@ -33,16 +34,18 @@ def robustness_chart(robustness: dict[str, list[float]], clean: float, *, chance
     with chart(7, 3.8) as (axes, svg):
         for (name, accuracies), colour in zip(robustness.items(), _COLOURS, strict=True):
             axes.plot(range(1 + len(accuracies)), 100 * np.array([clean, *accuracies]), "o-", color=colour, label=name)
-        axes.axhline(100 * chance, color=GREY, linestyle=":", linewidth=1)
+        axes.axhline(100 * chance, color=SOFT, linestyle=":", linewidth=1)
         severities = max(len(corruption.severities) for corruption in CORRUPTIONS.values())
         axes.set_xticks(range(1 + severities), ["as it is", *map(str, range(1, 1 + severities))])
         axes.set(xlabel="severity", ylabel="test accuracy, %", ylim=(0, 100))
-        axes.grid(axis="y", color=GREY, alpha=0.25)
+        axes.grid(axis="y", color=SOFT, alpha=0.25)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return svg[0]
 
 
 def write_svg(path: Path, svg: str) -> None:
     """Store a chart of a page as a file of its own: an image takes no colours from the page around it."""
+    named = "".join(f"; --{name}: {light(name)}" for name in ("accent", "unsure", "soft"))
+    style = f"background: {light('sheet')}; color: {light('ink')}{named}"
     with replacing(path) as partial:
-        partial.write_text(svg.replace("<svg ", '<svg style="background: #fff; color: #222" ', 1) + "\n")
+        partial.write_text(svg.replace("<svg ", f'<svg style="{style}" ', 1) + "\n")
