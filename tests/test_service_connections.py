@@ -64,3 +64,25 @@ def test_beyond_twice_as_many_a_connection_is_closed_at_once(narrow: ServerProce
             stack.enter_context(connected(narrow)).sendall(b"GET")
         with connected(narrow) as connection:
             assert read_to_end(connection) == b""
+
+
+def test_an_answer_comes_in_one_piece(server: ServerProcess) -> None:
+    """Head and body together: two would cost two calls of the system, and wake the client twice."""
+    body = raw(pictures(1))
+    with connected(server) as connection:
+        for _ in range(20):  # one piece by chance is likely, twenty are not
+            connection.sendall(post_head(len(body.content)) + body.content)
+            head, _, content = connection.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert json.loads(content)["predictions"]
+
+
+def test_an_answer_of_one_part_comes_too(server: ServerProcess) -> None:
+    """Nothing follows what asks the client to go on."""
+    body = raw(pictures(1))
+    expecting = post_head(len(body.content)).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    with connected(server) as connection:
+        connection.sendall(expecting)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body.content)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")

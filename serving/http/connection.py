@@ -19,13 +19,14 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import Unreadable
 from serving.http.answer import refusal_response
+from serving.http.pairing import Pairing
 
 Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 
@@ -72,7 +73,7 @@ class Connection(HttpToolsProtocol):
         self._reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Pairing(transport, self.loop))  # type: ignore[arg-type]
         self._crowded = len(self.connections) > self.limit
         self._header_timer = self.loop.call_later(self.seconds, self._close)
         if len(self.connections) > 2 * self.limit:
@@ -83,9 +84,7 @@ class Connection(HttpToolsProtocol):
         self.resume_writing()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
-        if hasattr(self.transport, "_read_ready_cb"):
-            # As Python does from 3.12 on: its own method makes a circle, which only the garbage collector would free.
-            self.transport._read_ready_cb = None
+        cast(Pairing, self.transport).forget()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
