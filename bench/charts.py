@@ -1,5 +1,6 @@
 """The pictures of docs/benchmarks.md, each as PNG and SVG."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,7 +190,7 @@ def scale_by_ratio(plot: Axes) -> None:
 
 
 def draw_growth(growth: Growth, folder: Path) -> list[str]:
-    """Images a second above, p50 and p99 below, one column for each curve."""
+    """Images a second above, p50 and p99 below, one column for each curve; no times where refusals are among them."""
     curves = growth.curves
     with chart(folder, "growth", "How cost grows", 2, len(curves), figsize=(3.6 * len(curves) + 0.6, 6.2)) as axes:
         for column, (name, points) in enumerate(curves.items()):
@@ -197,14 +198,16 @@ def draw_growth(growth: Growth, folder: Path) -> list[str]:
             line = "o" if name == "model" else "o-"
             above, below = axes[0, column], axes[1, column]
             above.plot(places, [point.images_per_second for point in points], line, color=_COLOURS[OURS])
-            below.plot(places, [point.p99_ms for point in points], line, color=_COLOURS[OURS], label="p99")
-            below.plot(places, [point.p50_ms for point in points], line, color=light("soft"), label="p50")
+            for percentile, colour in (("p99", _COLOURS[OURS]), ("p50", light("soft"))):
+                times = [math.nan if point.refused else getattr(point, f"{percentile}_ms") for point in points]
+                below.plot(places, times, line, color=colour, label=percentile)
             above.set(title=PARTS[name].partition(";")[0].partition(",")[0])
             above.set_xticks(places, [])
             tilted = {"rotation": 30, "ha": "right"} if name == "model" else {}
             below.set_xticks(places, [point.value for point in points], **tilted)
             for plot in (above, below):
                 plot.margins(0.15)
+                plot.set_xlim(-0.3, len(points) - 0.7)
                 plot.set_ylim(0, 1.1 * plot.dataLim.y1)
             if name == "images":  # the times of one image and of a thousand do not fit on a linear scale
                 scale_by_ratio(below)

@@ -1,7 +1,6 @@
 """A real browser on the pages: Chromium without a window, and the ways in which a person gives it files."""
 
 import io
-import os
 import shutil
 from base64 import b64encode
 from collections.abc import Iterator
@@ -10,9 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ServerProcess
+from conftest import ServerProcess, skip_unless_required
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, JSHandle, Locator, Page, expect, sync_playwright
 
@@ -41,10 +39,7 @@ def chromium() -> Iterator[Browser]:
     """The system's; skips the tests that ask where there is none, unless BROWSER_TESTS=required."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        missing = f"needs a browser: install one of {', '.join(NAMES)} (Debian: apt-get install chromium)"
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        skip_unless_required(f"needs a browser: install one of {', '.join(NAMES)} (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--disable-quic"])
         yield browser

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -148,6 +148,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+def skip_unless_required(missing: str) -> NoReturn:
+    """Skip a test for want of a browser or of node; it fails where BROWSER_TESTS=required."""
+    if os.environ.get("BROWSER_TESTS") == "required":
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def real_data() -> Path:

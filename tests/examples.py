@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import ROOT
+from conftest import ROOT, skip_unless_required
 from documents import Block
 
 from cifar_models.bundle import read_manifest
@@ -31,7 +30,7 @@ def run(block: Block, url: str, folder: Path = ROOT, environment: Mapping[str, s
     """What the example writes, run in the project's folder against the server at this address."""
     command = COMMANDS[block.language]
     if shutil.which(command[0]) is None:
-        pytest.skip(f"needs {command[0]}: install it to run the {block.language} examples")
+        skip_unless_required(f"needs {command[0]}: install it to run the {block.language} examples")
     done = subprocess.run(
         [*command, WRITTEN_ADDRESS.sub(url, block.code)],
         cwd=folder,

@@ -54,13 +54,19 @@ def test_a_chart_of_a_report_has_no_colour_of_its_own() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_report_breaks_no_rule_of_accessibility(tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
     counts = np.array([[90, 10], [1, 99]])
-    shown = section("Labels", table(["label", "right"], [["cat", "90 %"]]), confusion_chart(counts, ["cat", "dog"]))
+    shown = section(
+        "Labels",
+        table(["label", *["interval"] * 6], [["cat", *["89.1 % to 90.9 %"] * 6]]),
+        confusion_chart(counts, ["cat", "dog"]),
+    )
     (tmp_path / "report.html").write_text(page("A report", shown, section("Pictures", note="None.")))
     with chromium() as browser:
         opened = browser.new_page(color_scheme=scheme)
         opened.goto((tmp_path / "report.html").as_uri())
         assert opened.evaluate("getComputedStyle(document.documentElement).backgroundColor") == rgb(scheme)
         assert violations(opened) == []
+        opened.set_viewport_size({"width": 320, "height": 800})
+        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
 
 
 def rgb(scheme: str) -> str:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from browsing import (
     take,
     violations,
 )
-from conftest import MODELS, ROOT, ServerProcess
+from conftest import MODELS, ROOT, ServerProcess, skip_unless_required
 from drawings import DRAWINGS, drawing
 from playwright.sync_api import Browser, FileChooser, Page, Request, Route, expect
 from playwright.sync_api import TimeoutError as Expired
@@ -157,7 +158,7 @@ def test_the_request_can_be_copied_and_run(page: Page, language: str, program: l
     try:
         done = subprocess.run([*program, code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
-        pytest.skip(f"needs {program[0]}, to run what the page shows")
+        skip_unless_required(f"needs {program[0]}, to run what the page shows")
     assert (done.returncode, "ship" in done.stdout) == (0, True), done.stderr
 
 
@@ -165,7 +166,9 @@ def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:
     focused = page.locator(":focus")
     page.keyboard.press("Tab")
     expect(focused).to_have_text("To the pictures")
-    tab_to(page, "#files")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(focused).to_have_id("files")
     open_chooser(page).set_files([picture_file("ship.png", SHIP)])
     expect(page.get_by_role("status")).to_contain_text("ship.png: ship, 98.")
     tab_to(page, "#clear")
@@ -208,7 +211,12 @@ def test_nothing_on_it_breaks_a_rule_of_accessibility(
         expect(page.get_by_text("3 done, 1 failed")).to_be_visible()
         page.get_by_text("How it was made").click()
         assert violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        for width, language in product((page.evaluate("innerWidth"), 320), ("curl", "Python", "JavaScript")):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.get_by_role("radio", name=language, exact=True).check()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+                f"{language} at {width} sideways"
+            )
         page.goto(f"{server.url}/docs")
         assert violations(page) == []
 
@@ -222,5 +230,6 @@ def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:
     expect(card(page, "before.png").get_by_role("heading")).to_have_text("ship")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again: during.png").click()
+    expect(card(page, "during.png")).to_be_focused()
     expect(card(page, "during.png").get_by_role("heading")).to_have_text("ship")
     assert np.array_equal(shown_pixels(card(page, "during.png")), seen_pixels(SHIP))

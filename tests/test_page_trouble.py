@@ -95,6 +95,11 @@ def test_a_bundle_that_failed_is_listed_with_its_reason_and_cannot_be_chosen(pag
     expect(bundle).to_contain_text("broken is not served:")
 
 
+def test_a_server_that_wants_a_key_shows_no_links_that_a_browser_cannot_open(locked: Page) -> None:
+    expect(locked.get_by_label("API key")).to_be_visible()
+    expect(locked.get_by_role("navigation")).to_be_hidden()
+
+
 def test_a_busy_server_is_asked_again_when_it_says(page: Page, guarded: ServerProcess) -> None:
     with connected(guarded) as connection:
         fill(guarded, connection)

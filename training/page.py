@@ -23,6 +23,7 @@ h2 {{ font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: 1rem; border-top
 section {{ display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: start; }}
 svg {{ max-width: 100%; height: auto; }}
 svg text {{ font-family: var(--sans) !important; }}
+.table {{ max-width: 100%; overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .25rem .75rem; text-align: right; border-bottom: 1px solid var(--line); }}
 th {{ font-weight: 500; color: var(--soft); }}
@@ -50,7 +51,10 @@ def section(title: str, *parts: str, note: str = "") -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+    # Wider than a phone, it is moved by itself, by the keyboard too.
+    return (
+        f'<div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>'
+    )
 
 
 def picture(pixels: Pixels, caption: str) -> str:

@@ -18,7 +18,10 @@ export const isDefault = () => models.find((model) => model.name === chosen())?.
 /** Ask which bundles there are; `onChange` is called when another one is chosen. Throws Trouble of 401 only. */
 export async function loadBundles(onChange) {
   select.onchange = () => { showCard(); onChange(); };
-  again.onclick = () => loadBundles(onChange).catch(() => {});
+  again.onclick = async () => {
+    await loadBundles(onChange).catch(() => {});
+    if (!select.hidden) select.focus(); // the button that was pressed is gone
+  };
   try {
     const { content } = await ask("models");
     show(content);

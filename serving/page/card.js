@@ -80,7 +80,13 @@ export class Card {
 
   makeButton() {
     const name = `Try again: ${this.file.name}`;
-    return element("button", { className: "small", textContent: "Try again", ariaLabel: name, onclick: this.onAgain });
+    return element("button", { className: "small", textContent: "Try again", ariaLabel: name, onclick: () => this.askAgain() });
+  }
+
+  askAgain() {
+    this.article.tabIndex = -1;
+    this.article.focus(); // the button that was pressed is gone
+    this.onAgain();
   }
 
   /** The file itself, small, with its name and its size in pixels where the browser can tell. */

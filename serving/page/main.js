@@ -54,6 +54,7 @@ function announce(failures) {
 function askForKey() {
   if (!key.hidden) return;
   key.hidden = false;
+  find("more").hidden = true; // a browser opens these pages without a key
   find("key-text").focus();
   say("This server wants an API key.");
 }
@@ -62,6 +63,7 @@ const passing = () => cards.filter((card) => card.hasFailed && card.trouble.isPa
 
 function askAgain() {
   askFor(passing());
+  find("pictures").focus(); // the button that was pressed is gone
 }
 
 function showCode() {
@@ -89,7 +91,7 @@ key.onsubmit = async (event) => {
   key.hidden = true;
   find("files").focus();
   await load();
-  askAgain();
+  askFor(passing());
 };
 find("again").onclick = askAgain;
 find("clear").onclick = () => {

@@ -57,10 +57,10 @@ export function showRequest(wanted) {
 export function startRequest(say) {
   for (const language of languages) language.onchange = () => showRequest(shown);
   copy.onclick = async () => {
-    if (navigator.clipboard) {
+    try {
       await navigator.clipboard.writeText(code.textContent);
       say("Copied.");
-    } else { // browsers have one at https and localhost only
+    } catch { // browsers have one at https and localhost only, and may refuse it
       getSelection().selectAllChildren(code);
       say("Selected. Copy it with your keyboard.");
     }
