@@ -33,7 +33,7 @@ def wilson_interval(share: float, count: int, z: float = TWO_SIDED) -> tuple[flo
 def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
     """Mean over rows, in nats."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
+    return float(0 - np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())  # minus alone, a perfect one is -0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,3 +111,7 @@ def honest_logits(count: int, spread: float) -> tuple[Floats, Labels]:
     logits = generator.normal(0, spread, (count, 10))
     labels = (softmax(logits).cumsum(1) < generator.random((count, 1))).sum(1)
     return logits, labels
+
+
+def test_a_perfect_answer_has_no_negative_likelihood() -> None:
+    assert str(negative_log_likelihood(np.array([[1, 0]], np.float32), np.array([0]))) == "0.0"
