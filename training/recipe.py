@@ -68,9 +68,10 @@ class Recipe:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}.")
-        for name in ("crop", "cutout"):
-            if getattr(self, name) >= IMAGE_SIZE:
-                raise InputError(f"{name} must be below {IMAGE_SIZE}, the size of an image, got {getattr(self, name)}.")
+        if self.crop >= IMAGE_SIZE:
+            raise InputError(f"crop must be below {IMAGE_SIZE}, the size of an image, got {self.crop}.")
+        if self.cutout >= 2 * IMAGE_SIZE:
+            raise InputError(f"cutout must be below {2 * IMAGE_SIZE}, which blanks an image, got {self.cutout}.")
         for name in ("lr", "filter_lr", "momentum", "weight_decay", "crop", "cutout", "early_stop", "plateau_patience"):
             if not getattr(self, name) >= 0:  # nan is not, either
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
