@@ -21,11 +21,12 @@ class Stage(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2)
         self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1.weight.requires_grad_(False)  # stays 1: what only rises can be folded to before the pooling
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
-        self.activation = nn.GELU()
+        self.activation = nn.ReLU(inplace=True)
         with torch.no_grad():  # the first filters pass their input on, so that every stage learns from the first step
             nn.init.dirac_(self.conv1.weight[:in_channels])
 
@@ -43,7 +44,7 @@ class CifarNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, _WHITENED, 2)
         self.stem.weight.requires_grad_(False)
-        self.activation = nn.GELU()
+        self.activation = nn.ReLU(inplace=True)
         inputs = (_WHITENED, *widths[:-1])
         self.stages = nn.Sequential(*(Stage(a, b) for a, b in zip(inputs, widths, strict=True)))
         self.pool = nn.MaxPool2d(3)

@@ -34,7 +34,7 @@ def test_an_image_may_be_shifted_both_ways_and_flipped_at_once() -> None:
     shifts = torch.tensor([(down, right) for down in (-4, 0, 3) for right in (-4, 0, 3)] * 2)
     flips = torch.tensor([(upside_down, mirrored) for upside_down in (False, True) for mirrored in (False, True)])
     flips = flips.repeat(5, 1)[: len(shifts)]
-    views = Views(torch.tensor([0, 1] * 9), shifts, flips, torch.zeros_like(shifts))
+    views = Views(torch.tensor([0, 1] * 9), shifts, flips, torch.zeros_like(shifts), torch.zeros(18, 4))
     assert np.array_equal(take(lay_out(torch.from_numpy(images), 4), views).numpy(), take_slowly(images, views, 4))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cifar_models.cifar10 import IMAGE_SIZE
+from training.cutmix import draw_patches
 from training.recipe import Recipe
 
 
@@ -17,13 +18,19 @@ class Views:
     shift: Tensor  # int64 [n, 2]: down and right, in pixels
     flip: Tensor  # bool [n, 2]: turned upside down, mirrored left to right
     hole: Tensor  # int64 [n, 2]: top left corner of the cutout square
+    patch: Tensor  # int64 [n, 4]: top, left, bottom and right of what CutMix takes from another view
 
     def __len__(self) -> int:
         return len(self.index)
 
     def batch(self, start: int, size: int) -> "Views":
         rows = slice(start, start + size)
-        return Views(self.index[rows], self.shift[rows], self.flip[rows], self.hole[rows])
+        return Views(self.index[rows], self.shift[rows], self.flip[rows], self.hole[rows], self.patch[rows])
+
+    def previous(self) -> "Views":
+        """The view before each, in the epoch's order: its partner, whatever processes share the batch."""
+        one = (each.roll(1, 0) for each in (self.index, self.shift, self.flip, self.hole, self.patch))
+        return Views(*one)
 
 
 def views_per_epoch(recipe: Recipe, num_images: int) -> int:
@@ -38,7 +45,8 @@ def draw_views(recipe: Recipe, num_images: int, image_size: int, epoch: int, dev
     shift = torch.randint(-recipe.crop, recipe.crop + 1, (count, 2), generator=generator)
     hole = torch.randint(-(recipe.cutout // 2), image_size - recipe.cutout // 2, (count, 2), generator=generator)
     flip = draw_flips(recipe, num_images, epoch, generator)[order]
-    return Views((order % num_images).to(device), shift.to(device), flip.to(device), hole.to(device))
+    patch = draw_patches(recipe.cutmix, count, image_size, generator)
+    return Views(*(each.to(device) for each in (order % num_images, shift, flip, hole, patch)))
 
 
 def draw_flips(recipe: Recipe, num_images: int, epoch: int, generator: torch.Generator) -> Tensor:

@@ -36,6 +36,7 @@ class Recipe:
     tripled: Annotated[bool, "show each image three times an epoch: as it is, upside down and mirrored"] = False
     crop: Annotated[int, "shift images by up to this many pixels, reflecting at the border"] = 0
     cutout: Annotated[int, "side of a square that is greyed out, in pixels"] = 0
+    cutmix: Annotated[float, "share of the images that get a patch of another, and that share of its label"] = 0.0
     ema: Annotated[float, "decay, for each step, of the running average of the weights that is kept; 0: none"] = 0.0
 
     teachers: Annotated[str, "checkpoints, commas between them, whose mean answer is learned beside the labels"] = ""
@@ -55,8 +56,9 @@ class Recipe:
         for name in ("warmup", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is a share in [0, 1), got {getattr(self, name)}.")
-        if not 0 <= self.teacher_weight <= 1:
-            raise InputError(f"teacher_weight is a share in [0, 1], got {self.teacher_weight}.")
+        for name in ("cutmix", "teacher_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a share in [0, 1], got {getattr(self, name)}.")
         if not self.teacher_temperature > 0:
             raise InputError(f"teacher_temperature must be above 0, got {self.teacher_temperature}.")
         if not 0 < self.validation < 1:

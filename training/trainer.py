@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
+from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.memory import enough_memory
 from training.model import average_of, build_model, compute_dtype, wrap
@@ -97,12 +98,13 @@ class Trainer:
         """Train what is left of this epoch; yields each step's loss as a tensor that has not been waited for."""
         self.model.train()
         views = draw_views(self.recipe, len(self.labels), self.images.shape[2], self.epoch, self.device)
+        partners = views.previous()
         while self.step < self.steps_per_epoch:
             start = (self.step * self.world.size + self.world.rank) * self.batch_size
-            batch = views.batch(start, self.batch_size)
+            batch, partner = views.batch(start, self.batch_size), partners.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
             torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
-            loss, correct = self.loss(batch)
+            loss, correct = self.loss(batch, partner)
             torch.autograd.backward(loss)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -114,17 +116,26 @@ class Trainer:
             self.step += 1
             yield self.losses[-1]
 
-    def loss(self, batch: Views) -> tuple[Tensor, Tensor]:
-        """The loss to learn from, and the share of right labels."""
+    def loss(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
+        """The loss to learn from, and the share of right labels (of images that are a mixture: of its first one)."""
         labels, pixels = self.labels[batch.index], take(self.images, batch)
+        if self.recipe.cutmix:
+            pixels = paste(pixels, take(self.images, partner), batch.patch)
         with self.autocast():
             x = self.model.preprocess(pixels)
             logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x).float()
             targets = None if self.teacher is None else self.teacher.targets(pixels, batch)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        loss = self.label_loss(logits, labels, batch, partner)
         if self.teacher is not None and targets is not None:
             loss = self.teacher.loss(logits, targets, loss)
         return loss, (logits.detach().argmax(1) == labels).float().mean()
+
+    def label_loss(self, logits: Tensor, labels: Tensor, batch: Views, partner: Views) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        if not self.recipe.cutmix:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        others, size = self.labels[partner.index], self.images.shape[2]
+        return mixed_loss(logits, labels, others, batch.patch, smoothing=smoothing, size=size)
 
     def agree(self) -> None:
         """Put the means over all processes in the place of this one's losses and shares."""
