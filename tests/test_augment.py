@@ -16,7 +16,7 @@ from training.trainer import Trainer
 from training.world import World
 
 CPU = torch.device("cpu")
-FIELDS = ("index", "shift", "flip", "hole")
+FIELDS = ("index", "shift", "flip", "hole", "patch")
 
 
 @pytest.mark.parametrize("crop", [0, 1, 4, 31])
@@ -51,7 +51,7 @@ def test_a_tripled_epoch_shows_every_image_as_it_is_upside_down_and_mirrored() -
 
 
 def test_batches_together_are_the_epoch() -> None:
-    views = draw(100)
+    views = draw(100, cutmix=0.5)
     batches = [views.batch(start, 30) for start in range(0, 100, 30)]
     assert [len(batch.index) for batch in batches] == [30, 30, 30, 10]
     for name in FIELDS:
@@ -137,7 +137,7 @@ class Recorder(nn.Module):
 
 
 def draw(count: int, *, epoch: int = 0, **recipe: Any) -> Views:
-    settings = {"crop": 4, "cutout": 8, "flip": "random", **recipe}
+    settings = {"crop": 4, "cutout": 8, "cutmix": 0.5, "flip": "random", **recipe}
     return draw_views(Recipe(model="lenet", epochs=8, **settings), count, 32, epoch, CPU)
 
 

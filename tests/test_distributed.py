@@ -23,7 +23,20 @@ from training.world import World
 
 EPOCHS = 5
 # 80 steps an epoch, so that a process that dies after the first epoch's line dies inside another epoch.
-SMALL = ("--model", "lenet", "--precision", "fp32", "--optimizer", "sgd", "--device", "cpu", "--lr", "0.001")
+SMALL = (
+    "--model",
+    "lenet",
+    "--precision",
+    "fp32",
+    "--optimizer",
+    "sgd",
+    "--device",
+    "cpu",
+    "--lr",
+    "0.001",
+    "--cutmix",
+    "0.5",
+)
 RECIPE = ("training.fit", *SMALL, "--epochs", str(EPOCHS), "--validation", "0.2", "--batch-size")
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 TOLERANCE = 1e-5

@@ -29,7 +29,7 @@ WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
     *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
     *("--mom=0.5", "--lerning 3", "--optimzer sgd", "--cutout 64", "--device cuda:99999999999999"),
-    *("--warmup 1", "--label-smoothing 1", "--validation 0", "--validation 1"),
+    *("--warmup 1", "--label-smoothing 1", "--cutmix 1.5", "--validation 0", "--validation 1"),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
     *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "validation", "seed")),
