@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 import pytest
+import python_multipart
+import python_multipart.exceptions
 from bodies import FORM, Body, assert_right, pictures, post, raw
 from conftest import ServerProcess
 from hypothesis import HealthCheck, given, settings
@@ -100,6 +102,26 @@ def test_any_bytes_are_a_form_or_are_refused(body: bytes) -> None:
         assert parts.status in (400, 413)
     else:
         assert sum(len(each.data) for each in parts) <= len(body)
+        expected = parts_of_library(body)
+        assert expected is None or [(each.name, each.data) for each in parts] == expected
+
+
+def parts_of_library(body: bytes) -> list[tuple[str, bytes]] | None:
+    """What python-multipart reads, which knows no preamble; nothing where it refuses, or wants names or an end."""
+    found: list[tuple[str, bytes]] = []
+
+    def field(each: Any) -> None:
+        found.append(((each.field_name or b"").decode("utf-8", "replace"), each.value or b""))
+
+    def file(each: Any) -> None:
+        each.file_object.seek(0)
+        found.append(((each.field_name or b"").decode("utf-8", "replace"), each.file_object.read()))
+
+    try:
+        python_multipart.parse_form({"Content-Type": FORM.encode()}, io.BytesIO(body), field, file)
+    except python_multipart.exceptions.FormParserError:
+        return None
+    return found
 
 
 @pytest.fixture(scope="module")

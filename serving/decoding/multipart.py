@@ -1,87 +1,73 @@
-"""multipart/form-data in memory: a body that is already bounded needs no temporary file."""
+"""multipart/form-data in memory (RFC 7578; RFC 2046, section 5.1): a bounded body that is there as a whole."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from serving.errors import TooLarge, Unreadable
 
+_USUAL_HEADER = 256  # bytes; longer ones are not remembered
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One field of a form."""
 
-    name: str = ""
-    data: bytearray = field(default_factory=bytearray)
-
-
-class FormReader:
-    """Collects the parts that python-multipart announces."""
-
-    def __init__(self, max_parts: int) -> None:
-        self.parts: list[Part] = []
-        self.complete = False
-        self._max_parts = max_parts
-        self._header_name = b""
-        self._header_value = b""
-
-    def on_part_begin(self) -> None:
-        if len(self.parts) == self._max_parts:
-            raise TooLarge(f"The form has more than {self._max_parts} fields.")
-        self.parts.append(Part())
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def on_header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            _, options = parse_options_header(self._header_value)
-            self.parts[-1].name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._header_name = self._header_value = b""
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].data += data[start:end]
-
-    def on_end(self) -> None:
-        self.complete = True
+    name: str
+    data: bytes
 
 
 def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
-    """The parts of a multipart/form-data body, in order. Raises Unreadable, or TooLarge for more than `max_parts`."""
-    _, options = parse_options_header(content_type)
-    reader = FormReader(max_parts)
-    try:
-        boundary = options[b"boundary"]
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": reader.on_part_begin,
-                "on_header_field": reader.on_header_field,
-                "on_header_value": reader.on_header_value,
-                "on_header_end": reader.on_header_end,
-                "on_part_data": reader.on_part_data,
-                "on_end": reader.on_end,
-            },
-        )
-        parser.write(skip_preamble(body, boundary))
-        parser.finalize()
-    except KeyError as error:
-        raise Unreadable("The Content-Type names no boundary: multipart/form-data; boundary=…") from error
-    except FormParserError as error:
-        raise Unreadable(f"The body is not valid multipart/form-data: {error}.") from error
-    if not reader.complete:
+    """The parts of a multipart/form-data body, in order. Raises Unreadable, or TooLarge for more than `max_parts`.
+
+    What stands before the first boundary and after the last one means nothing.
+    """
+    boundary = parameter(content_type, b"boundary")
+    if not boundary:
+        raise Unreadable("The Content-Type names no boundary: multipart/form-data; boundary=…")
+    delimiter = b"\r\n--" + boundary
+    # The first one needs no line before it.
+    found = -2 if body.startswith(delimiter[2:]) else find(body, delimiter, 0)
+    parts: list[Part] = []
+    while not body.startswith(b"--", found + len(delimiter)):
+        if len(parts) == max_parts:
+            raise TooLarge(f"The form has more than {max_parts} fields.")
+        part, found = parse_part(body, found + len(delimiter), delimiter)
+        parts.append(part)
+    return parts
+
+
+def parse_part(body: bytes, start: int, delimiter: bytes) -> tuple[Part, int]:
+    """The part whose delimiter ends at `start`, and where the next delimiter begins. Raises Unreadable."""
+    end = find(body, b"\r\n\r\n", start)
+    following = find(body, delimiter, end + 2)  # a part may end with its headers
+    padding, *headers = body[start:end].split(b"\r\n")
+    if padding.strip(b" \t"):
+        raise Unreadable(f"The body is not valid multipart/form-data: {padding[:20]!r} follows a boundary.")
+    name = b""
+    for header in headers:
+        key, colon, value = header.partition(b":")
+        if not colon:
+            raise Unreadable(f"The body is not valid multipart/form-data: {header[:20]!r} is no header.")
+        if key.lower() == b"content-disposition":
+            name = parameter(value.decode("latin-1"), b"name")
+    return Part(name.decode("utf-8", "replace"), body[end + 4 : following]), following
+
+
+def find(body: bytes, piece: bytes, start: int) -> int:
+    found = body.find(piece, start)
+    if found < 0:
         raise Unreadable("The form is cut off: its closing boundary is missing.")
-    return reader.parts
+    return found
 
 
-def skip_preamble(body: bytes, boundary: bytes) -> bytes:
-    """The body from its first boundary on; what may stand before it means nothing (RFC 2046, 5.1.1)."""
-    delimiter = b"--" + boundary
-    if body.startswith(delimiter):
-        return body
-    start = body.find(b"\r\n" + delimiter)
-    return body if start < 0 else body[start + 2 :]
+def parameter(header: str, name: bytes) -> bytes:
+    """What `header` says of `name`, or nothing."""
+    parse = remembered if len(header) <= _USUAL_HEADER else parse_options_header
+    return parse(header)[1].get(name, b"")
+
+
+@lru_cache(maxsize=256)  # clients say the same again and again
+def remembered(header: str) -> tuple[bytes, dict[bytes, bytes]]:
+    return parse_options_header(header)

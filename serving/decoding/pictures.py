@@ -2,7 +2,6 @@
 
 import base64
 import io
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -26,9 +25,8 @@ _MOST_METADATA = 16 * 1024 * 1024  # bytes, of all pictures of a request
 # scan these two bytes never stand together; in a preview among the metadata they may.
 _SCAN, _MOST_SCANS = b"\xff\xda", 100
 
-# What libraries note about damaged data is for their users; the client is told, and a log is not for strangers to fill.
+# What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
 warnings.filterwarnings("ignore", module="PIL")
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # of one picture; Pillow's own limit is 64 MB
 Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
 

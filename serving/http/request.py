@@ -130,7 +130,7 @@ class RequestReader:
         parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
         fields = {part.name: part.data.decode("utf-8", "replace") for part in parts if part.name not in FILE_FIELDS}
         options = parse_options(query, fields)
-        return self._open([bytes(part.data) for part in parts if part.name in FILE_FIELDS], options)
+        return self._open([part.data for part in parts if part.name in FILE_FIELDS], options)
 
     def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
         images, fields = read_document(body, max_images=self._settings.max_images, options=set(Options.model_fields))
