@@ -107,20 +107,30 @@ def test_an_unreadable_file_is_told_and_hinders_no_other(page: Page) -> None:
 
 def test_the_confidence_is_put_into_words_where_the_bundle_judges_it(page: Page) -> None:
     for confident, words in ((True, "· sure"), (False, "· not sure")):
-        judge(page, confident)
+        change_answers(page, confident=confident)
         choose(page, picture_file(f"{confident}.png", SHIP))
         expect(card(page, f"{confident}.png")).to_contain_text(words)
         page.unroute_all()
 
 
-def judge(page: Page, confident: bool) -> None:
-    """Have the server's answers say whether the bundle is confident."""
+def test_of_many_labels_the_best_have_a_bar_each_and_the_others_one(page: Page) -> None:
+    shares = {f"class {number}": number / 4950 for number in range(100)}
+    change_answers(page, probabilities=shares)
+    choose(page, picture_file("ship.png", SHIP))
+    bars = card(page, "ship.png").get_by_role("list", name="Probabilities").get_by_role("listitem")
+    expect(bars).to_have_count(11)
+    expect(bars.first).to_have_text("class 992.0\u00a0%")
+    expect(bars.last).to_have_text("90 more80.9\u00a0%")
+
+
+def change_answers(page: Page, **members: Any) -> None:
+    """Put other members into the server's predictions."""
 
     def fulfill(route: Route) -> None:
         response = route.fetch()
         content = response.json()
         for prediction in content["predictions"]:
-            prediction["confident"] = confident
+            prediction |= members
         route.fulfill(response=response, json=content)
 
     page.route("**/classify?*", fulfill)

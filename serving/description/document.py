@@ -51,7 +51,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "CIFAR-10 classifier",
+            "title": "Image classifier",
             "version": "1",
             "summary": "Pictures to labels and their probabilities.",
             "description": _INTRODUCTION,

@@ -110,14 +110,18 @@ const makeVerdict = ([confidence, ...sure]) =>
   element("p", { className: "verdict" }, element("b", { textContent: confidence }), ...sure.map((word) => ` · ${word}`));
 
 function makeBars(probabilities) {
-  const best = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, MOST_BARS);
-  const list = element("ol", { className: "bars", role: "list", ariaLabel: "Probabilities" });
-  for (const [label, probability] of best) {
-    const bar = element("i", { ariaHidden: "true" });
-    bar.style.setProperty("--share", `${100 * probability}%`);
-    list.append(element("li", {}, element("span", { textContent: label, title: label }), bar, element("b", { textContent: percent(probability) })));
-  }
-  return list;
+  const ranked = Object.entries(probabilities).sort(([, a], [, b]) => b - a);
+  const others = ranked.splice(MOST_BARS);
+  if (others.length) ranked.push([`${others.length} more`, others.reduce((sum, [, probability]) => sum + probability, 0)]);
+  const bars = ranked.map(([label, probability]) => makeBar(label, probability));
+  return element("ol", { className: "bars", role: "list", ariaLabel: "Probabilities" }, ...bars);
+}
+
+function makeBar(label, probability) {
+  const bar = element("i", { ariaHidden: "true" });
+  bar.style.setProperty("--share", `${100 * probability}%`);
+  const name = element("span", { textContent: label, title: label });
+  return element("li", {}, name, bar, element("b", { textContent: percent(probability) }));
 }
 
 function makeCost({ decode, queue, inference, total, batch }, { name, version }) {
