@@ -32,7 +32,7 @@ WRONG = [
     *("--warmup 1", "--label-smoothing 1", "--cutmix 1.5", "--validation 0", "--validation 1"),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
-    *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "validation", "seed")),
+    *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "cutmix", "validation", "seed")),
 ]
 
 

@@ -94,7 +94,7 @@ def test_a_search_that_can_find_nothing_ends_in_one_line(
 
 def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> None:
     recipe = RECIPES[RECIPE]
-    assert set(usual_space(recipe)) == {"lr", "label_smoothing", "crop", "cutout", "weight_decay", "momentum"}
+    assert set(usual_space(recipe)) == {"lr", "label_smoothing", "crop", "cutout", "cutmix", "weight_decay", "momentum"}
     study = optuna.create_study()
     space = parse_space(["batch-size=32:512", "momentum=0.5:0.6"], recipe)
     for _ in range(20):

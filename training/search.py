@@ -38,6 +38,7 @@ def usual_space(recipe: Recipe) -> Space:
         "label_smoothing": Range(0, 0.2),
         "crop": Range(0, 4),
         "cutout": Range(0, 16),
+        "cutmix": Range(0, 1),
     }
     if recipe.optimizer == "muon":
         space["filter_lr"] = Range(recipe.filter_lr / 8, recipe.filter_lr * 8)
