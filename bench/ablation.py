@@ -14,9 +14,9 @@ from training.run import EpochMetrics, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
     "the default recipe": [],
-    "no CutMix": ["--cutmix", "0"],
-    "Cutout of 8 instead of CutMix": ["--cutmix", "0", "--cutout", "8"],
-    "label smoothing 0.1": ["--label-smoothing", "0.1"],
+    "no label smoothing": ["--label-smoothing", "0"],
+    "no cutout": ["--cutout", "0"],
+    "CutMix instead of cutout": ["--cutout", "0", "--cutmix", "0.5"],
     "no crop": ["--crop", "0"],
     "averaged weights (EMA 0.99)": ["--ema", "0.99"],
     "random flip instead of alternating": ["--flip", "random"],
