@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
 from serving.description.answer_types import Answer
-from serving.http.access import ApiKeys, Pages, load_keys
+from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
 from serving.http.app import App
 from serving.http.connection import allow_connections, stand_before
 from serving.http.door import Door
@@ -31,6 +31,7 @@ usage_stats.do_not_track.cache_clear()  # the command `bentoml serve` asked befo
 try:
     SETTINGS = load_settings()
     KEYS = load_keys(SETTINGS)
+    check_certificate(SETTINGS)
 except InputError as error:
     sys.exit(f"error: {error}")
 SERVER = Server(SETTINGS)

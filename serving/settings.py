@@ -37,7 +37,7 @@ class Settings(BaseModel):
     max_images: PositiveInt = 1024  # per request
     max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
     max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized
-    timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from a request's first byte to its answer
+    timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from the end of a request's header to its answer
     log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
     log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
     max_connections: PositiveInt = 4096  # of a worker; a request over one more gets 429 and the end of its connection
@@ -150,6 +150,6 @@ def read_settings_file(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.partition("=")
         if not equals or not name.startswith(_PREFIX) or name == _FILE:
-            raise InputError(f"{path}:{number}: {line!r} is no setting; write CIFAR_NAME=value.")
+            raise InputError(f"{path}:{number}: {name!r} is no setting; write CIFAR_NAME=value.")
         found[name] = value.strip()
     return found

@@ -38,6 +38,8 @@ REMARKS = b"!\xfe\x01a\0" * 200_000
 EMPTY_CHUNK = bytes(4) + b"prVt" + zlib.crc32(b"prVt").to_bytes(4)
 WIDE = np.zeros((48, 64, 3), np.uint8)
 TEXT = b"This is no picture.\n"
+JPEGS = ("JPEG", "MPO")
+NOTE = b"\xff\xe1\x00\x0aExif\x00\x00II"
 
 
 def wide_png(side: int) -> bytes:
@@ -47,12 +49,13 @@ def wide_png(side: int) -> bytes:
     return file.getvalue()
 
 
-def many_scans(count: int) -> bytes:
-    """A progressive JPEG that draws its pixels again and again."""
-    file = io.BytesIO()
-    Image.fromarray(GOOD).save(file, "JPEG", progressive=True)
+def many_scans(count: int, kind: str) -> bytes:
+    """A progressive JPEG that draws its pixels again and again, alone or as the first of two in a file (MPO)."""
+    file, image = io.BytesIO(), Image.fromarray(GOOD)
+    image.save(file, kind, progressive=True, **({"save_all": True, "append_images": [image]} if kind == "MPO" else {}))
     data = file.getvalue()
-    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + data[-2:]
+    end = data.index(b"\xff\xd9")
+    return insert(data, end, data[data.rindex(b"\xff\xda", 0, end) : end] * count)
 
 
 def insert(data: bytes, start: int, more: bytes) -> bytes:
@@ -94,7 +97,8 @@ PICTURES = [
     Bad("a format that is not taken", Body(encode(GOOD, "TIFF"), "image/png"), 400, "unreadable", 0),
     Bad("20,000x20,000 pixels", Body(wide_png(20_000), "image/png"), 413, "too_large", 0),
     Bad("the header of 20,000x20,000 pixels", Body(wide_png(20_000)[:64], "image/png"), 413, "too_large", 0),
-    Bad("a jpeg of 200 scans", Body(many_scans(200), "image/jpeg"), 400, "unreadable", 0),
+    *(Bad(f"a {kind} of 200 scans", Body(many_scans(200, kind), "image/jpeg"), 400, "unreadable", 0) for kind in JPEGS),
+    Bad("a jpeg of 20,000 notes", Body(insert(GOOD_JPEG, 2, NOTE * 20_000), "image/jpeg"), 400, "unreadable", 0),
     # Each piece costs a reader more than its bytes: minutes, were they all read.
     Bad("a png of 80,000 pieces", Body(insert(GOOD_PNG, 33, EMPTY_CHUNK * 80_000), "image/png"), 400, "unreadable", 0),
     Bad("a jpeg of padding", Body(insert(GOOD_JPEG, 2, b"\xff" * 1_000_000), "image/jpeg"), 400, "unreadable", 0),
@@ -118,6 +122,8 @@ FORMS = [
     Bad("small files of many pixels", form(*[part("images", wide_png(3_000))] * 3), 413, "too_large"),
     Bad("too many files", form(*[part("images", GOOD_PNG)] * (MAX_IMAGES + 1)), 413, "too_large"),
     Bad("far too many fields", form(*[field("top_k", "1")] * (2 * MAX_IMAGES)), 413, "too_large"),
+    Bad("a field of a million headers", form(b"--a-boundary\r\n" + b"a:b\r\n" * 1_000_000), 400, "unreadable"),
+    Bad("a field of a long header", form(part("images" + ";" * 100_000, GOOD_PNG)), 400, "unreadable"),
     Bad("an unknown field", form(part("images", GOOD_PNG), field("colour", "red")), 422, "unacceptable"),
     Bad("a file under another name", form(part("picture", GOOD_PNG)), 422, "unacceptable"),
     Bad("no boundary", Body(form(part("images", GOOD_PNG)).content, "multipart/form-data"), 400, "unreadable"),

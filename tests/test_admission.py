@@ -1,6 +1,6 @@
 """Who is let in: nobody is turned away without a crowd, and in one only who would wait too long."""
 
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import pytest
 
@@ -51,6 +51,16 @@ def test_nobody_is_turned_away_without_a_crowd_however_slow_it_was() -> None:
     door = crowded(rate=1)
     door.answer(CROWD + 1, seconds=1)
     door.enter()
+
+
+def test_requests_that_are_still_on_their_way_keep_nobody_out() -> None:
+    door = crowded(rate=1)
+    door.answer(2 * CROWD, seconds=1)
+    with ExitStack() as stack:
+        for _ in range(10 * CROWD):
+            stack.enter_context(door.admission.visit())
+        assert door.admission.visits == 10 * CROWD
+        door.enter()
 
 
 @pytest.mark.parametrize(("rate", "let_in"), [(20, False), (70, False), (90, True), (1000, True)])

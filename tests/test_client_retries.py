@@ -41,9 +41,6 @@ def ask(kind: Any, *outcomes: httpx.Response | Exception, **options: Any) -> tup
         ({"Retry-After": SECONDS_LATER, "Date": "Sun, 06 Nov 1994 08:49:40 GMT"}, 1),  # by the server's own clock
         ({"Retry-After": SECONDS_LATER, "Date": "?"}, 4),
         ({"Retry-After": "Sun, 06 Nov 1994 08:49:07 GMT"}, 0),  # long ago
-        ({"Retry-After": "86400"}, 30),  # capped
-        ({"Retry-After": "9" * 400}, 30),
-        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 30),
         ({"Retry-After": "soon"}, 0),
         ({"Retry-After": "-5"}, 0),
         ({}, 0),
@@ -119,8 +116,9 @@ def test_all_attempts_together_end_before_the_timeout(kind: Any, outcome: Any) -
 
 
 @BOTH
-def test_a_wait_that_would_outlast_the_timeout_is_not_begun(kind: Any) -> None:
-    error, waits, _ = ask(kind, refused(503, "not_ready", {"Retry-After": "20"}), timeout=10)
+@pytest.mark.parametrize("after", ["20", "86400", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_wait_that_would_outlast_the_timeout_is_not_begun(kind: Any, after: str) -> None:
+    error, waits, _ = ask(kind, refused(503, "not_ready", {"Retry-After": after}), timeout=10)
     assert isinstance(error, Unavailable)
     assert waits == []
 

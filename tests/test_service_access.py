@@ -164,6 +164,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
+@pytest.mark.parametrize("wrong", ["CIFAR_TLS_CERT", "CIFAR_TLS_KEY"])
+def test_a_wrong_certificate_or_key_stops_the_start_in_one_line(
+    certificate: tuple[Path, Path], tmp_path: Path, wrong: str
+) -> None:
+    (tmp_path / "junk.pem").write_text("This is no PEM file.")
+    cert, key = certificate
+    files = {"CIFAR_TLS_CERT": str(cert), "CIFAR_TLS_KEY": str(key), wrong: str(tmp_path / "junk.pem")}
+    done = command("bentoml", "serve", "--port", "0", check=False, BENTOML_HOME=str(tmp_path / "home"), **files)
+    assert done.returncode == 1
+    said = (
+        f"error: CIFAR_TLS_CERT={files['CIFAR_TLS_CERT']} and CIFAR_TLS_KEY={files['CIFAR_TLS_KEY']} are no certificate"
+    )
+    assert said in done.stdout + done.stderr
+
+
 def test_with_a_certificate_the_server_speaks_https(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     cert, key = certificate
     with serving(tmp_path / "log", tls_cert=cert, tls_key=key) as server:

@@ -145,6 +145,12 @@ def test_what_stands_before_a_form_and_after_it_means_nothing(client: httpx.Clie
     assert_right(post(client, Body(preamble + body.content + b"That was all.", body.content_type)), pictures(1))
 
 
+def test_the_header_of_a_field_may_go_on_in_the_next_line(client: httpx.Client) -> None:
+    body = form(part("images", encode(pictures(1)[0])))
+    folded = body.content.replace(b"form-data; ", b"form-data;\r\n\t")
+    assert_right(post(client, Body(folded, body.content_type)), pictures(1))
+
+
 def test_json_may_be_written_with_blanks(client: httpx.Client) -> None:
     images = pictures(3)
     content = json.dumps({"top_k": None, "images": [image.tolist() for image in images]}, indent=8).encode()

@@ -100,6 +100,11 @@ def test_what_is_unknown_is_named(client: httpx.Client, bad: Bad) -> None:
     assert "'colour'" in message or "'nope'" in message
 
 
+def test_a_body_that_is_sent_as_it_is_may_say_so(client: httpx.Client) -> None:
+    headers = {"Content-Type": "image/png", "Content-Encoding": "Identity"}  # RFC 9110, 8.4.1: in any case
+    assert client.post("/classify", content=GOOD_PNG, headers=headers).status_code == 200
+
+
 def test_a_compressed_body_is_refused_by_its_encoding(client: httpx.Client) -> None:
     response = client.post("/classify", content=GOOD_PNG, headers={"Content-Type": RAW, "Content-Encoding": "gzip"})
     assert_refused(response, Bad("gzip", Body(b"", ""), 415, "unsupported_type"))

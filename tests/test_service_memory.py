@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,6 +48,21 @@ def test_a_body_for_which_there_is_no_room_is_refused_until_there_is(small: Serv
         connection.sendall(body.content[-1:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert_right(post_until(client, body, 200), images)
+
+
+def test_large_bodies_that_do_not_end_leave_room_for_small_ones(tmp_path: Path) -> None:
+    large = raw(pictures(300)).content
+    settings: dict[str, Any] = {"max_bytes": MEGABYTE, "max_held_bytes": 4 * MEGABYTE, "timeout": 60}
+    with serving(tmp_path / "log", **settings) as server, ExitStack() as stack:
+        server.wait_until_ready()
+        client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+        for _ in range(8):
+            connection = stack.enter_context(connected(server))
+            with suppress(ConnectionError):  # of one for which there is no room any more
+                connection.sendall(post_head(len(large)) + large[:-1])
+        post_until(client, raw(pictures(300)), 429)
+        for _ in range(20):
+            assert_right(post(client, raw(pictures(3))), pictures(3))
 
 
 def test_the_room_of_a_client_that_has_gone_is_free_again(small: ServerProcess) -> None:

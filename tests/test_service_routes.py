@@ -103,7 +103,8 @@ import json, sys, bentoml
 from pathlib import Path
 with bentoml.SyncHTTPClient(sys.argv[1]) as client:
     images = [Path(name) for name in sys.argv[2:]]
-    print(json.dumps([client.classify(images=images, top_k=2), client.classify(images=images)]))
+    asked = ({"top_k": 2}, {}, {"model": "cifarnet", "top_k": None}, {"model": None, "strict": True})
+    print(json.dumps([client.classify(images=images, **options) for options in asked]))
 """
 
 
@@ -115,7 +116,8 @@ def test_the_client_of_bentoml_can_call_classify(client: httpx.Client, server: S
     done = subprocess.run(  # its imports warn of deprecations, which would be errors here
         [sys.executable, "-c", CLIENT, server.url, *files], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    best, everything = json.loads(done.stdout)
+    best, everything, *the_same = json.loads(done.stdout)
     assert best == post(client, raw(images), top_k=2).json()
     assert everything == post(client, raw(images)).json()
+    assert the_same == [everything, everything]
     assert list(everything["predictions"][0]["probabilities"]) == LABELS

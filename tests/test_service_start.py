@@ -117,6 +117,7 @@ def test_what_an_interrupted_export_left_is_no_bundle(neighbours: httpx.Client) 
 
 def test_a_default_bundle_that_computes_something_else_never_becomes_ready(tmp_path: Path) -> None:
     contradict_golden(copy_bundle(MODELS / DEFAULT, tmp_path / "models" / DEFAULT))
+    copy_bundle(MODELS / DEFAULT, tmp_path / "models" / "sound")
     with serving(tmp_path / "log", bundles=tmp_path / "models") as server:
         transport = httpx.HTTPTransport(retries=10)  # the port is not open for the first second
         with httpx.Client(base_url=server.url, transport=transport, timeout=60) as client:
@@ -125,6 +126,7 @@ def test_a_default_bundle_that_computes_something_else_never_becomes_ready(tmp_p
             response = post(client, raw(pictures(1)))
             assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
             assert "retry-after" not in response.headers
+            assert post(client, raw(pictures(3)), model="sound").json()["model"]["name"] == "sound"
             assert client.get("/readyz").status_code == 503
 
 

@@ -22,7 +22,7 @@ class Visit:
     """A request between the door and its answer."""
 
     def __init__(self) -> None:
-        self.images = 1  # until it has been read
+        self.images = 0  # until it has been read: a client that does not send what it announced keeps nobody out
 
 
 class Admission:
@@ -32,15 +32,16 @@ class Admission:
         self._crowd = crowd  # images below which nobody is turned away
         self._max_wait = max_wait  # seconds
         self._clock = clock
+        self._visits = 0
         self._inside = 0  # images
         self._rate = 0.0  # images a second; 0 before the first crowd
         self._answered = 0  # images of the present measurement
         self._since: float | None = None  # when it began; none without a crowd
 
     @property
-    def inside(self) -> int:
-        """Images that were let in and are not answered."""
-        return self._inside
+    def visits(self) -> int:
+        """Requests that were let in and are not answered."""
+        return self._visits
 
     @property
     def wait(self) -> float:
@@ -56,10 +57,11 @@ class Admission:
                 seconds=self.wait - self._max_wait,
             )
         visit = Visit()
-        self._inside += visit.images
+        self._visits += 1
         try:
             yield visit
         finally:
+            self._visits -= 1
             self._inside -= visit.images
             self._measure(visit.images)
 

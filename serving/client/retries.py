@@ -26,7 +26,6 @@ _WORTH_ANOTHER = (httpx.Response, httpx.NetworkError, httpx.ConnectTimeout, http
 _SHORTEST_TIMEOUT = 0.001  # seconds
 _FIRST_WAIT = 0.25  # seconds, at most; doubled for each further attempt
 _LONGEST_WAIT = 8.0  # seconds
-_LONGEST_RETRY_AFTER = 30.0  # seconds; a server may not hold its clients longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Retries:
     def _wait(self, outcome: Outcome, number: int) -> float:
         jitter = self.clock.random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(number - 1, 16))
         if isinstance(outcome, httpx.Response):
-            return min(retry_after(outcome, self.clock.date()), _LONGEST_RETRY_AFTER) + jitter
+            return retry_after(outcome, self.clock.date()) + jitter
         return jitter
 
 

@@ -2,20 +2,26 @@
 
 from serving.errors import Busy
 
+_SMALL = 64 * 1024  # bytes of a body
+
 
 class HeldBytes:
-    """How many bytes of bodies are held, and how many may be. Belongs to one event loop."""
+    """How many bytes of bodies are held, and how many may be. Belongs to one event loop.
 
-    def __init__(self, limit: int) -> None:
+    The last `reserve` of them are for small bodies, so that a few large ones that do not end keep no picture out.
+    """
+
+    def __init__(self, limit: int, *, reserve: int) -> None:
         self._limit = limit
+        self._reserve = reserve
         self._held = 0
 
-    def take(self, count: int) -> None:
-        """Raises Busy, and takes nothing, when there would be more than the limit."""
-        if self._held + count > self._limit:
+    def take(self, count: int, *, body: int) -> None:
+        """For a body that has `body` bytes then. Raises Busy, and takes nothing, when there would be too many."""
+        limit = self._limit if body <= _SMALL else self._limit - self._reserve
+        if self._held + count > limit:
             raise Busy(
-                f"The server holds {self._held} bytes of requests already, at most {self._limit} may be; "
-                "try again later."
+                f"The server holds {self._held} bytes of requests already, at most {limit} may be; try again later."
             )
         self._held += count
 
@@ -32,7 +38,7 @@ class HeldBody:
         self.size = 0
 
     def append(self, chunk: bytes) -> None:
-        self._held.take(len(chunk))
+        self._held.take(len(chunk), body=self.size + len(chunk))
         self._chunks.append(chunk)
         self.size += len(chunk)
 

@@ -1,5 +1,6 @@
 """multipart/form-data in memory (RFC 7578; RFC 2046, section 5.1): a bounded body that is there as a whole."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,9 @@ from python_multipart.multipart import parse_options_header
 
 from serving.errors import TooLarge, Unreadable
 
+_MOST_HEADERS = 8 * 1024  # bytes, of one part; what is there takes many times its size
 _USUAL_HEADER = 256  # bytes; longer ones are not remembered
+_FOLD = re.compile(rb"\r\n[ \t]+")  # a header that goes on in the next line
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,11 @@ def parse_form(body: bytes, content_type: str, *, max_parts: int) -> list[Part]:
 
 def parse_part(body: bytes, start: int, delimiter: bytes) -> tuple[Part, int]:
     """The part whose delimiter ends at `start`, and where the next delimiter begins. Raises Unreadable."""
-    end = find(body, b"\r\n\r\n", start)
+    end = body.find(b"\r\n\r\n", start, start + _MOST_HEADERS)
+    if end < 0:
+        raise Unreadable(f"The form is cut off, or a part of it has more than {_MOST_HEADERS} bytes of headers.")
     following = find(body, delimiter, end + 2)  # a part may end with its headers
-    padding, *headers = body[start:end].split(b"\r\n")
+    padding, *headers = _FOLD.sub(b" ", body[start:end]).split(b"\r\n")
     if padding.strip(b" \t"):
         raise Unreadable(f"The body is not valid multipart/form-data: {padding[:20]!r} follows a boundary.")
     name = b""

@@ -21,9 +21,12 @@ IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 _SMALL_FILE = 64 * 1024  # bytes; in so few nothing can be long
 _MOST_READS, _BYTES_PER_READ = 20_000, 256  # a PNG takes four reads for each of its pieces, usually of 8 KB
 _MOST_METADATA = 16 * 1024 * 1024  # bytes, of all pictures of a request
+_JPEG = b"\xff\xd8"
 # A JPEG may draw all its pixels again with every scan, for 30 bytes each; encoders make about ten. Inside the data of a
 # scan these two bytes never stand together; in a preview among the metadata they may.
 _SCAN, _MOST_SCANS = b"\xff\xda", 100
+# Pillow joins the notes of EXIF one to the other, each time all anew. Cameras write one, with a long XMP some dozens.
+_NOTE, _MOST_NOTES = b"\xff\xe1", 200
 
 # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
 warnings.filterwarnings("ignore", module="PIL")
@@ -38,6 +41,8 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
     """
     if not data:
         raise Unreadable("The picture is empty: 0 bytes.", index=index)
+    if data.startswith(_JPEG):
+        check_jpeg(data, index=index)
     with refusing(index):
         file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
         picture = Image.open(file, formats=FORMATS)
@@ -48,9 +53,14 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
         raise Unacceptable(
             f"The picture is {width}x{height}; strict=true takes {IMAGE_SIZE}x{IMAGE_SIZE} only.", index=index
         )
-    if picture.format == "JPEG" and data.count(_SCAN) > _MOST_SCANS:
-        raise Unreadable(f"The picture is a JPEG of more than {_MOST_SCANS} scans.", index=index)
     return picture
+
+
+def check_jpeg(data: bytes, *, index: int) -> None:
+    """Raises Unreadable for a JPEG, or several in one file (MPO), of so many parts that reading it takes minutes."""
+    for kind, mark, most in (("scans", _SCAN, _MOST_SCANS), ("notes (APP1)", _NOTE, _MOST_NOTES)):
+        if data.count(mark) > most:
+            raise Unreadable(f"The picture is a JPEG of more than {most} {kind}.", index=index)
 
 
 class CountedReads(io.BytesIO):

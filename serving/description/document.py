@@ -78,7 +78,7 @@ def classify(settings: Settings) -> dict[str, Any]:
         "operationId": "classify",
         "summary": "Classify one or more pictures",
         "description": (
-            f"Answers within {settings.timeout:g} seconds of the request's first byte, or not at all (504). "
+            f"Answers within {settings.timeout:g} seconds of the end of the request's header, or not at all (504). "
             f"{settings.max_queue:,} images may wait; what comes then is refused at once (429)."
         ),
         "parameters": [
@@ -111,11 +111,13 @@ def models() -> dict[str, Any]:
 
 def pages() -> dict[str, Any]:
     document = answer("OpenAPI 3.1.", JSON, {"type": "object"})
+    schema = answer("The schema.", JSON, {"type": "object"})
     found = {
         "/": page(),
         "/docs": get("/docs", "reference", "This description, for people", answer("The page.", HTML)),
         "/docs.json": get("/docs.json", "description", "This description, for programs", document),
         "/metrics": get("/metrics", "metrics", "Figures for Prometheus", answer("Its text format.", TEXT)),
+        "/schema.json": get("/schema.json", "schema", "What BentoML's own client reads", schema),
     }
     return {path: {"get": operation} for path, operation in found.items()}
 
@@ -141,23 +143,21 @@ def health() -> dict[str, Any]:
     """The paths that BentoML answers, with no key and no error object."""
     not_ready = {"503": answer("It may not: it is starting, stopping, or its bundle failed.", TEXT)}
     found = {
-        "/livez": foreign_get("/livez", "livez", "Whether the process lives", "It does.", TEXT),
-        "/readyz": foreign_get("/readyz", "readyz", "Whether the server may be asked", "It may.", TEXT, not_ready),
-        "/healthz": foreign_get("/healthz", "healthz", "The same as /livez", "It does.", TEXT),
-        "/schema.json": foreign_get("/schema.json", "schema", "What BentoML's own client reads", "The schema.", JSON),
+        "/livez": foreign_get("/livez", "livez", "Whether the process lives", "It does."),
+        "/readyz": foreign_get("/readyz", "readyz", "Whether the server may be asked", "It may.", not_ready),
+        "/healthz": foreign_get("/healthz", "healthz", "The same as /livez", "It does."),
     }
     return {path: {"get": operation} for path, operation in found.items()}
 
 
 def foreign_get(
-    path: str, name: str, summary: str, description: str, media_type: str, more: dict[str, Any] | None = None
+    path: str, name: str, summary: str, description: str, more: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    found = answer(description, media_type, {"type": "object"} if media_type == JSON else None)
     return {
         "operationId": name,
         "summary": summary,
         "security": [],
-        "responses": {"200": found, **(more or {})},
+        "responses": {"200": answer(description, TEXT), **(more or {})},
         "x-codeSamples": get_samples(path),
     }
 

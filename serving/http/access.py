@@ -1,7 +1,8 @@
-"""Who may ask: an API key, and pages of other hosts. Both are off unless a setting turns them on."""
+"""Who may ask, and how: an API key, pages of other hosts, TLS. All are off unless a setting turns them on."""
 
 import hashlib
 import hmac
+import ssl
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -21,6 +22,17 @@ OPEN_PATHS = {"/livez", "/readyz", "/healthz", "/", *FILES}
 
 _SENT_BY_PAGES = ["Authorization", "Content-Type", "X-Request-ID"]
 _READ_BY_PAGES = ["Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-ID"]
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raises InputError when the files that HTTPS needs are named and are no certificate and its key."""
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # of which SSLError is one
+        files = f"CIFAR_TLS_CERT={settings.tls_cert} and CIFAR_TLS_KEY={settings.tls_key}"
+        raise InputError(f"{files} are no certificate and its key, as PEM files: {error}.") from error
 
 
 class Pages(CORSMiddleware):

@@ -33,7 +33,12 @@ Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
 _FAREWELL = 1.0  # seconds that a silent connection has for one more request when the server stops
 
+_MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of others usually takes 8 to 32 KB
+_HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
+
 _OTHER_FILES = 256
+
+_TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 
@@ -69,6 +74,9 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self.app = Connection.front(self.app)
         self._crowded = False
+        self._in_header = False
+        self._header_bytes = 0
+        self._waiting_bytes = 0  # that came after the piece in which an unfinished header began
         self._header_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
 
@@ -87,13 +95,30 @@ class Connection(HttpToolsProtocol):
         cast(Pairing, self.transport).forget()
 
     def data_received(self, data: bytes) -> None:
+        goes_on = self._in_header
         super().data_received(data)
         # What came was no whole header: a part of one, empty lines, or a body whose answer is known already.
         if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._header_timer = self.loop.call_later(self.seconds, self._close)
+        if goes_on and self._in_header and not self.transport.is_closing():
+            self._waiting_bytes += len(data)
+            if self._waiting_bytes > _MOST_HEADER:
+                self.send_400_response(_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        self._in_header = True
+        self._header_bytes = self._waiting_bytes = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value) + _HEADER_LINE
+        if self._header_bytes > _MOST_HEADER:
+            raise ValueError(_TOO_LONG)  # which ends the parsing
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
+        self._in_header = False
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         super().on_headers_complete()
@@ -134,7 +159,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with an error object, as everything else."""
-        body = refusal_response(Unreadable(f"This is no HTTP/1.1: {msg}")).body
+        long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
+        body = refusal_response(Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")).body
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
         self._close()

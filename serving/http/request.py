@@ -1,8 +1,10 @@
 """An HTTP request to the images and options that it asks for: the one module that reads requests."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -55,7 +57,8 @@ class RequestReader:
         self._settings = settings
         self._threads = threads
         self._large = large
-        self._held = HeldBytes(settings.held_bytes)
+        limit = settings.held_bytes
+        self._held = HeldBytes(limit, reserve=min(limit // 4, limit - settings.max_bytes))
 
     async def read(self, request: Request, *, deadline: float) -> tuple[Pixels, Options]:
         """The images, uint8 [n, 32, 32, 3] with n >= 1, and the options of a request.
@@ -72,7 +75,7 @@ class RequestReader:
     async def _read(self, request: Request) -> tuple[Pixels, Options]:
         content_type = request.headers.get("content-type", "")
         encoding = request.headers.get("content-encoding", "identity")
-        if encoding != "identity":
+        if encoding.lower() != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
         body = HeldBody(self._held)
@@ -128,7 +131,9 @@ class RequestReader:
 
     def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
         parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
-        fields = {part.name: part.data.decode("utf-8", "replace") for part in parts if part.name not in FILE_FIELDS}
+        fields = {
+            part.name: plain(part.data.decode("utf-8", "replace")) for part in parts if part.name not in FILE_FIELDS
+        }
         options = parse_options(query, fields)
         return self._open([part.data for part in parts if part.name in FILE_FIELDS], options)
 
@@ -167,6 +172,16 @@ class RequestReader:
             raise Unacceptable(f"The request holds no image; a form names its files {' or '.join(FILE_FIELDS)}.")
         if count > self._settings.max_images:
             raise TooLarge(f"The request holds {count} images; at most {self._settings.max_images} are taken.")
+
+
+def plain(text: str) -> str | None:
+    """The value of a form's field. BentoML's client writes JSON: a text in quotes, and null for nothing."""
+    if text == "null":
+        return None
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        with suppress(ValueError):
+            return str(json.loads(text))
+    return text
 
 
 def decode_all(images: Sequence[Image.Image | Pixels] | Pixels) -> Pixels:

@@ -44,7 +44,7 @@ class Server:
         self._serving: dict[str, Serving] = {}
         self._failed: dict[str, str] = {}
         self._watch: asyncio.Task[None]  # of the engines, once they are loaded
-        self._ready = False
+        self._is_open = False  # it has started, and does not stop
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
         self._reader = RequestReader(settings, self._threads, self._large)
@@ -55,12 +55,13 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether the default bundle is served now."""
-        return self._ready and not self._serving[self._settings.model].health.broken
+        default = self._serving.get(self._settings.model)
+        return self._is_open and default is not None and not default.health.broken
 
     @property
     def busy(self) -> bool:
         """Whether a request that was accepted has no answer yet."""
-        return self._admission.inside > 0
+        return self._admission.visits > 0
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -82,7 +83,7 @@ class Server:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
         limit_heaps()
         await asyncio.to_thread(self._load)
-        self._ready = self._settings.model in self._serving
+        self._is_open = True
         self._watch = asyncio.create_task(self._watch_engines())
         freeze_what_is_loaded()
 
@@ -111,7 +112,7 @@ class Server:
 
     def drain(self) -> None:
         """Accept nothing more, and say so: the server will stop."""
-        self._ready = False
+        self._is_open = False
 
     async def stop(self) -> None:
         """Answer what was accepted, refuse the rest."""
@@ -140,9 +141,7 @@ class Server:
         return await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
 
     def _deadline(self) -> float:
-        if self._settings.model in self._failed:
-            raise NotReady("The default model did not pass its checks; see /models and the server's log.", soon=False)
-        if not self._ready:
+        if not self._is_open:
             raise NotReady("The server is not ready; see /readyz and /models.")
         return asyncio.get_running_loop().time() + self._settings.timeout
 
