@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -62,7 +62,8 @@ def test_beyond_twice_as_many_a_connection_is_closed_at_once(narrow: ServerProce
     with ExitStack() as stack:
         for _ in range(2 * LIMIT):
             stack.enter_context(connected(narrow)).sendall(b"GET")
-        with connected(narrow) as connection:
+        # The reset may come before the client knows that it is connected.
+        with suppress(ConnectionResetError), connected(narrow) as connection:
             assert read_to_end(connection) == b""
 
 
