@@ -143,3 +143,10 @@ def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
         "the 2 s after it",
         "after these",
     ]
+
+
+def test_a_soak_checks_every_answer_of_good_and_bad_requests() -> None:
+    said = command("bench.serving.soak", "--requests", "2000", "--seconds", "60").stdout
+    assert " of 200, " in said
+    assert " of 400, " in said
+    assert "The worker's memory: " in said

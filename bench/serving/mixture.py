@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.peers.model import INT8_FILE
 from bench.serving.server import HOST
 from bench.serving.workload import TOLERANCE, Workload, different_images, encode, read_answer, single_pictures
 from cifar_models.bundle import Probabilities
@@ -40,7 +41,7 @@ def mixture() -> list[Request]:
 
 
 def good_requests() -> list[Request]:
-    images, expected = different_images(_IMAGES)
+    images, expected = different_images(_IMAGES, INT8_FILE)
     forms: Workload = single_pictures()
     found = [
         Request(post(body, forms.content_type), expected=rows)
@@ -58,7 +59,7 @@ def good_requests() -> list[Request]:
 
 
 def bad_requests() -> list[Request]:
-    images, _ = different_images(_IMAGES)
+    images, _ = different_images(_IMAGES, INT8_FILE)
     picture = encode(images[0])
     return [
         Request(post(picture[: len(picture) // 2], _PNG), 400, code="unreadable"),
