@@ -66,3 +66,7 @@ class CifarNet(nn.Module):
 
 def cifarnet(*, num_classes: int = 10) -> CifarNet:
     return CifarNet((64, 192, 240), num_classes)
+
+
+def cifarnet_96(*, num_classes: int = 10) -> CifarNet:
+    return CifarNet((96, 192, 224), num_classes)

@@ -49,6 +49,7 @@ def main() -> int:
     find_model(recipe.model)
     folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     device = pick_device(options.device)
+    torch.backends.cudnn.benchmark = True  # the shapes of a run stay the same
     world = join_world(device)
     try:
         resume = world.first(partial(should_resume, folder, options.resume))

@@ -36,7 +36,9 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
         trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
         trainer.validation_losses.append(metrics.validation_loss)
         if trainer.epoch < run.recipe.epochs and trainer.world.any(bool(stop)):
+            trainer.world.first(partial(run.finish, trainer))
             raise Stopped
+    trainer.world.first(partial(run.finish, trainer))
 
 
 def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor, correct: Tensor) -> None:
@@ -54,7 +56,7 @@ def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics,
     for _ in shown(trainer, run):
         if trainer.step < trainer.steps_per_epoch and vote.passes():
             trainer.agree()
-            trainer.world.first(partial(run.save_step, trainer))
+            trainer.world.first(partial(run.save, trainer))
             raise Stopped
     losses, correct = trainer.end_epoch()
     check_finite(trainer, epoch, losses)

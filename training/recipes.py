@@ -112,10 +112,15 @@ CIFARNET = Recipe(
     validation=0.05,
 )
 
+# CutMix instead of cutout and label smoothing: for runs that are long enough to learn by heart.
+LONG = replace(CIFARNET, epochs=160, label_smoothing=0.0, cutout=0, cutmix=0.5)
+
 RECIPES: dict[str, Recipe] = {
     "cifarnet": CIFARNET,
-    "alexnet_bn": replace(CIFARNET, model="alexnet_bn", epochs=60),
-    "resnet18": replace(CIFARNET, model="resnet18", epochs=60, cutout=12),
+    "cifarnet-distilled": replace(LONG, teachers="runs/resnet18/best.pt"),
+    "alexnet_bn": replace(LONG, model="alexnet_bn", epochs=100),
+    "resnet20": replace(CIFARNET, model="resnet20", epochs=100, label_smoothing=0.0, cutout=0),
+    "resnet18": replace(LONG, model="resnet18"),
     "seed000-alexnet": SEED_000,
     "seed000-resnet18": replace(SEED_000, model="resnet18_imagenet_stem"),
     "seed000-resnet34": replace(SEED_000, model="resnet34_imagenet_stem"),

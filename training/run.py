@@ -2,9 +2,12 @@
 
 import fcntl
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from cifar_models.revision import source_revision
 from training.model import NORMALISATION
 from training.recipe import Recipe
 from training.trainer import Trainer
+
+_PATIENCE = 20  # times as long as it took to write the checkpoints, until they are written again
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Run:
     data_fingerprint: str = field(init=False)
     # Asked once: the code that runs is that of the start, whatever happens to the files later.
     source_revision: str = field(init=False)
+    unsaved_best: Checkpoint | None = field(init=False, default=None)
+    is_saved: bool = field(init=False, default=True)
+    saved_at: float = field(init=False, default=-math.inf)  # time.monotonic()
+    saving_seconds: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self.training, self.validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
@@ -77,22 +86,38 @@ class Run:
         return self.data.subset(self.training), self.data.subset(self.validation)
 
     def save_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
-        """Record an epoch: metrics.jsonl, best.pt if no earlier epoch was as good on validation, and last.pt."""
+        """Record an epoch in metrics.jsonl, and keep it if no earlier one was as good on validation.
+
+        The checkpoints are written too, unless that would take more than a twentieth of the time since they were last
+        written, as it would after every epoch of seconds on a GPU; then a later epoch, or `save`, writes them.
+        """
         is_best = all(goodness(metrics) > goodness(past) for past in self.history)
         self.history.append(metrics)
-        checkpoint = self.checkpoint(trainer)
         self.write_metrics()
+        self.is_saved = False
         if is_best:
-            checkpoint.save(self.best)
-        checkpoint.save(self.last)  # last of all: a run that is killed before repeats the epoch and writes the same
+            self.unsaved_best = deepcopy(self.checkpoint(trainer))  # training goes on in the tensors of its state
+        if time.monotonic() - self.saved_at >= _PATIENCE * self.saving_seconds:
+            self.save(trainer)
 
     def write_metrics(self) -> None:
         with saving(self.folder / "metrics.jsonl") as partial:
             partial.write_text("".join(json.dumps(asdict(past)) + "\n" for past in self.history))
 
-    def save_step(self, trainer: Trainer) -> None:
-        """Record where a run stopped inside an epoch."""
-        self.checkpoint(trainer).save(self.last)
+    def save(self, trainer: Trainer) -> None:
+        """Write best.pt if there is a better one, and last.pt, where the run stands."""
+        began = time.monotonic()
+        if self.unsaved_best is not None:
+            self.unsaved_best.save(self.best)
+            self.unsaved_best = None
+        self.checkpoint(trainer).save(self.last)  # last of all: a run that is killed before repeats what it trained
+        self.is_saved, self.saved_at = True, time.monotonic()
+        self.saving_seconds = self.saved_at - began
+
+    def finish(self, trainer: Trainer) -> None:
+        """Write what `save_epoch` left unwritten."""
+        if not self.is_saved:
+            self.save(trainer)
 
     def checkpoint(self, trainer: Trainer) -> Checkpoint:
         mean, std = NORMALISATION[self.recipe.normalisation]

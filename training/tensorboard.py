@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import summary
 
 from cifar_models.atomic import saving
@@ -75,9 +76,31 @@ def write_epoch(run: Run, metrics: EpochMetrics, losses: Tensor, accuracies: Ten
             for tag in tags[name]:
                 step = validated if tag.startswith("Validation_Log/") else metrics.epoch
                 file.add(summary.scalar(tag, getattr(metrics, name)), step)
-        for name, parameter in trainer.model.network.named_parameters():
-            values = parameter.detach().float().cpu().numpy()
-            file.add(summary.histogram(f"weights/{name}", values, bins=_BINS), metrics.epoch)
+        for name, histogram in histograms(trainer.model.network).items():
+            file.add(summary.histogram_raw(f"weights/{name}", **histogram), metrics.epoch)
+
+
+@torch.no_grad()
+def histograms(network: nn.Module) -> dict[str, dict[str, Any]]:
+    """Of every parameter, counted where the weights are: a device is asked once for all of them."""
+    found = torch.stack([count_values(parameter.float()) for parameter in network.parameters()]).cpu().numpy()
+    names = [name for name, _ in network.named_parameters()]
+    return {name: describe_histogram(row) for name, row in zip(names, found, strict=True)}
+
+
+def count_values(values: Tensor) -> Tensor:
+    """Lowest, highest, number, sum, sum of squares, and the numbers in _BINS equal bins: float32 [5 + _BINS]."""
+    number = torch.full((), values.numel(), device=values.device)
+    figures = torch.stack([values.min(), values.max(), number, values.sum(), values.square().sum()])
+    return torch.cat([figures, torch.histc(values, _BINS)])
+
+
+def describe_histogram(row: np.ndarray[Any, Any]) -> dict[str, Any]:
+    low, high, number, total, squares = row[:5].astype(float)
+    margin = 1.0 if low == high else 0.0  # as torch.histc has it
+    limits = np.linspace(low - margin, high + margin, _BINS + 1)[1:]
+    figures = {"min": low, "max": high, "num": number, "sum": total, "sum_squares": squares}
+    return {**figures, "bucket_limits": limits.tolist(), "bucket_counts": row[5:].tolist()}
 
 
 def write_test(folder: Path, tutorial: str, right: Any) -> None:

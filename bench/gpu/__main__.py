@@ -51,7 +51,8 @@ def take(name: str, context: Context, report: Report, options: argparse.Namespac
     outcome = attempt(name, replace(context, deadline=started + 60 * options.minutes))
     seconds = time.monotonic() - started
     missing = list(outcome.missing)
-    report.add(name, Record(outcome.status, outcome.figures, missing, inputs, seconds, describe_machine()))
+    machine = {**describe_machine(), **({"beside": options.beside} if options.beside else {})}
+    report.add(name, Record(outcome.status, outcome.figures, missing, inputs, seconds, machine))
     say(f"{name}: {outcome.status}, {seconds:.0f} s" + "".join(f"\n  {reason}" for reason in missing))
 
 
@@ -80,6 +81,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
+    parser.add_argument("--beside", help="what else the device computes meanwhile, to be said with the seconds")
     parser.add_argument("--minutes", type=float, default=8, help="that a step may take (default: 8)")
     parser.add_argument("--again", action="store_true", help="do what is done already, too")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")

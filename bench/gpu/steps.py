@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.gpu import engine, environment, parity, service, training
+from bench.gpu import engine, environment, parity, profile, service, training
 from bench.gpu.context import Context
 from bench.gpu.record import Outcome
 from training.recipes import RECIPES
@@ -25,11 +25,17 @@ def recipe_step(recipe: str) -> Step:
     return Step(title, partial(training.run, recipe=recipe), partial(training.inputs, recipe=recipe))
 
 
+def profile_step(title: str, *, compiled: bool) -> Step:
+    return Step(title, partial(profile.run, compiled=compiled), partial(profile.inputs, compiled=compiled))
+
+
 SEEDS = [name for name in RECIPES if name.startswith("seed")]
 MODERN = [name for name in RECIPES if name not in SEEDS]
 
 STEPS: dict[str, Step] = {
     "environment": Step("device, driver and versions; measured rates", environment.run, environment.inputs),
+    "profile": profile_step("where a training step's time goes", compiled=False),
+    "profile-compiled": profile_step("the same with torch.compile", compiled=True),
     "engine": Step("engines alone, against the size of a batch", engine.run, engine.inputs),
     "service": Step("the service under load", service.run, service.inputs),
     "parity": Step("the export's gate on the device", parity.run, parity.inputs),

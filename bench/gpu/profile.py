@@ -1,0 +1,103 @@
+"""Where a training step's time goes on the device: ResNet-18, random images, no data to wait for."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from bench.gpu.context import Context
+from bench.gpu.environment import first_line
+from bench.gpu.limits import training_cost
+from bench.gpu.record import Outcome
+from cifar_models.cifar10 import IMAGE_SIZE, LABELS
+from cifar_models.dataset import ImageSet, split_validation
+from training.recipes import RECIPES
+from training.trainer import Trainer
+from training.world import World
+
+RECIPE = "resnet18"
+
+_IMAGES, _MINIATURE_IMAGES = 25_000, 20
+_MINIATURE_BATCH = 4
+_STEPS, _MINIATURE_STEPS = 20, 1  # that are profiled, and thrice as many that are timed
+# What a kernel does, by the first of these that its name contains.
+_KINDS = {
+    "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw", "batch_norm_"),
+    "optimizers": ("multi_tensor", "foreach", "fused_sgd"),
+    "convolutions and matrix products": ("conv", "gemm", "xmma", "cutlass", "wgrad", "dgrad", "fprop", "nvjet", "mm_"),
+    "layout": ("nchwtonhwc", "nhwctonchw", "transpose"),
+}
+_REST = "element by element, pooling, loss, augmentation"
+
+
+def inputs(context: Context, *, compiled: bool) -> dict[str, Any]:
+    return {"recipe": asdict(replace(RECIPES[RECIPE], compile=compiled))}
+
+
+def run(context: Context, *, compiled: bool) -> Outcome:
+    try:
+        return Outcome(measure(context, compiled=compiled))
+    except Exception as error:  # torch.compile may have no compiler
+        return Outcome({}, [first_line(error)])
+
+
+def measure(context: Context, *, compiled: bool) -> dict[str, Any]:
+    torch.backends.cudnn.benchmark = True  # as training.fit has it
+    trainer = random_trainer(context, compiled=compiled)
+    count = _MINIATURE_STEPS if context.miniature else _STEPS
+    steps = go_on(trainer)
+    take(context, steps, count)  # warms up
+    started = time.perf_counter()
+    take(context, steps, 3 * count)
+    step_seconds = (time.perf_counter() - started) / (3 * count)
+    activities = [ProfilerActivity.CUDA if context.cuda else ProfilerActivity.CPU]
+    with profile(activities=activities) as profiled:
+        take(context, steps, count)
+    kinds: dict[str, float] = defaultdict(float)
+    for event in profiled.key_averages():
+        microseconds = event.self_device_time_total if context.cuda else event.self_cpu_time_total
+        kinds[kind_of(event.key)] += microseconds / 1e6 / count
+    return {
+        "batch": trainer.batch_size,
+        "step_seconds": step_seconds,
+        "images_per_second": trainer.batch_size / step_seconds,
+        "flops_per_image": training_cost(trainer.recipe.model, len(LABELS)).flops,
+        "kernel_seconds": dict(sorted(kinds.items(), key=lambda each: -each[1])),
+    }
+
+
+def random_trainer(context: Context, *, compiled: bool) -> Trainer:
+    count = _MINIATURE_IMAGES if context.miniature else _IMAGES
+    recipe = replace(RECIPES[RECIPE], compile=compiled, validation=0.5)
+    if context.miniature:
+        recipe = replace(recipe, batch_size=_MINIATURE_BATCH)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    data = ImageSet(pixels, np.arange(count) % len(LABELS), LABELS)
+    training, validation = (data.subset(part) for part in split_validation(data.labels, recipe.validation, 0))
+    return Trainer(recipe, training, validation, torch.device(context.device), World())
+
+
+def go_on(trainer: Trainer) -> Iterator[Tensor]:
+    """Steps without an end."""
+    while True:
+        yield from trainer.train_epoch()
+        trainer.end_epoch()
+
+
+def take(context: Context, steps: Iterator[Tensor], count: int) -> None:
+    """That many steps, waited for at the end alone."""
+    for _ in range(count):
+        next(steps)
+    if context.cuda:
+        torch.cuda.synchronize()
+
+
+def kind_of(kernel: str) -> str:
+    name = kernel.lower()
+    return next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), _REST)
