@@ -69,4 +69,4 @@ def cifarnet(*, num_classes: int = 10) -> CifarNet:
 
 
 def cifarnet_96(*, num_classes: int = 10) -> CifarNet:
-    return CifarNet((96, 192, 224), num_classes)
+    return CifarNet((96, 192, 240), num_classes)

@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
             for filters in of_one_shape(each for each in group["params"] if each.grad is not None):
                 self._update(filters, lr=group["lr"], momentum=group["momentum"])
 
-    def _update(self, filters: list[Tensor], *, lr: float, momentum: float) -> None:
+    def _update(self, filters: list[Tensor], *, lr: float | Tensor, momentum: float) -> None:
         gradients = [each.grad for each in filters if each.grad is not None]
         buffers = [self._buffer(each) for each in filters]
         torch._foreach_mul_(buffers, momentum)
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
         updates = orthogonal(torch.stack([each.flatten(1) for each in nesterov]))
         scales = torch._foreach_div(torch._foreach_norm(filters), len(filters[0]) ** 0.5)
         torch._foreach_div_(filters, scales)
-        torch._foreach_add_(filters, list(updates.view(-1, *filters[0].shape)), alpha=-lr)
+        torch._foreach_sub_(filters, list((lr * updates).view(-1, *filters[0].shape)))
 
     def _buffer(self, filters: Tensor) -> Tensor:
         state = self.state[filters]

@@ -1,6 +1,7 @@
 """Optimizers of a recipe."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,30 @@ def build_sgd(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.SGD:
     )
 
 
-def set_learning_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            rate = group["peak_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+
+def prepare_for_graph(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Keep learning rates in the device's memory, where a CUDA graph reads them anew in every replay."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=group["params"][0].device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state dict, the same whether the step is a graph or not."""
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+        if "capturable" in group:
+            group["capturable"] = False
+    return state

@@ -15,9 +15,10 @@ from cifar_models.errors import InputError
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
 from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
+from training.graph import GraphedStep, Step
 from training.memory import enough_memory
 from training.model import average_of, build_model, compute_dtype, wrap
-from training.optimizer import build_optimizers, set_learning_rate
+from training.optimizer import build_optimizers, set_learning_rate, state_of
 from training.recipe import Recipe
 from training.schedule import lr_factor
 from training.world import World
@@ -54,6 +55,9 @@ class Trainer:
             self.average = average_of(self.model.network, recipe)
             self.optimizers = build_optimizers(self.model.network, recipe)
         self.check_batch()
+        # Processes that share a batch wait for each other in the step, and what is compiled has graphs of its own.
+        graphed = device.type == "cuda" and world.size == 1 and not recipe.compile
+        self.take_step: Step = GraphedStep(self.learn, self.optimizers, device) if graphed else self.learn
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
@@ -104,17 +108,22 @@ class Trainer:
             batch, partner = views.batch(start, self.batch_size), partners.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
             torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
-            loss, correct = self.loss(batch, partner)
-            torch.autograd.backward(loss)
-            for optimizer in self.optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+            loss, correct = self.take_step(batch, partner)
             if self.average is not None:
                 self.average.update_parameters(self.model.network)
-            self.losses.append(loss.detach())
+            self.losses.append(loss)
             self.correct.append(correct)
             self.step += 1
             yield self.losses[-1]
+
+    def learn(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
+        """One step of all optimizers; returns what `loss` does."""
+        loss, correct = self.loss(batch, partner)
+        torch.autograd.backward(loss)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss.detach(), correct
 
     def loss(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
         """The loss to learn from, and the share of right labels (of images that are a mixture: of its first one)."""
@@ -174,7 +183,7 @@ class Trainer:
         return {
             "network": self.model.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": [state_of(optimizer) for optimizer in self.optimizers],
             "epoch": self.epoch,
             "step": self.step,
             "losses": [loss.item() for loss in self.losses],

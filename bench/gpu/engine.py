@@ -10,7 +10,7 @@ from cifar_models.bundle import read_manifest
 from serving.settings import Settings
 
 _BATCHES, _MINIATURE_BATCHES = (1, 8, 64, 256, 512, 1024), (1, 8)
-_SECONDS, _MINIATURE_SECONDS = 3.0, 0.1
+_SECONDS, _MINIATURE_SECONDS = 1.5, 0.1
 
 
 def inputs(context: Context) -> dict[str, Any]:
