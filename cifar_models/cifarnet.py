@@ -65,8 +65,4 @@ class CifarNet(nn.Module):
 
 
 def cifarnet(*, num_classes: int = 10) -> CifarNet:
-    return CifarNet((64, 192, 240), num_classes)
-
-
-def cifarnet_96(*, num_classes: int = 10) -> CifarNet:
     return CifarNet((96, 192, 240), num_classes)

@@ -20,7 +20,7 @@ from training.recipes import RECIPES
 from training.record import write_record
 from training.run import Run, locked
 from training.stop import StopRequest, stop_request
-from training.teacher import load_teacher
+from training.teacher import load_start, load_teacher
 from training.tensorboard import write_start
 from training.trainer import Trainer
 from training.world import join_world, local_device
@@ -58,7 +58,7 @@ def main() -> int:
         run = Run(
             folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )
-        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device))
+        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), load_start(run))
         with ExitStack() as held, stop_request() as stop:
             world.first(partial(begin, trainer, run, held, resume=resume))
             if resume:

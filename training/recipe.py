@@ -39,6 +39,7 @@ class Recipe:
     cutmix: Annotated[float, "share of the images that get a patch of another, and that share of its label"] = 0.0
     ema: Annotated[float, "decay, for each step, of the running average of the weights that is kept; 0: none"] = 0.0
 
+    start: Annotated[str, "checkpoint whose weights the run begins with, instead of fresh ones"] = ""
     teachers: Annotated[str, "checkpoints, commas between them, whose mean answer is learned beside the labels"] = ""
     teacher_weight: Annotated[float, "teachers: share of the loss that is theirs; the labels have the rest"] = 0.9
     teacher_temperature: Annotated[float, "teachers: what their logits and the network's are divided by"] = 4.0

@@ -1,8 +1,9 @@
-"""The trained networks that a recipe names as its teachers."""
+"""The trained networks that a recipe names: those that the run learns from, and the one that it begins with."""
 
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.classifier import Classifier
@@ -21,7 +22,7 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
         return None
     checkpoints = [load_checkpoint(path) for path in paths]
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        check_teacher(path, checkpoint, run)
+        check_ancestor("teacher", path, checkpoint, run)
     held_out = run.split()[1]
     return Teacher([calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints], run.recipe, device)
 
@@ -33,15 +34,28 @@ def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
     return classifier
 
 
-def check_teacher(path: Path, checkpoint: Checkpoint, run: Run) -> None:
+def load_start(run: Run) -> dict[str, Tensor] | None:
+    """The weights that the run's recipe begins with, if it names any. Raises InputError for ones that do not fit."""
+    if not run.recipe.start:
+        return None
+    path = Path(run.recipe.start)
+    checkpoint = load_checkpoint(path)
+    check_ancestor("start", path, checkpoint, run)
+    if checkpoint.architecture != run.recipe.model:
+        raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
+    return checkpoint.weights
+
+
+def check_ancestor(role: str, path: Path, checkpoint: Checkpoint, run: Run) -> None:
+    """Raises InputError for a checkpoint of other images or labels, or one that has seen what the run holds out."""
     if checkpoint.labels != list(run.data.classes):
         raise InputError(
-            f"The teacher {path} knows the labels {', '.join(checkpoint.labels)}, which are not the data's."
+            f"The {role} {path} knows the labels {', '.join(checkpoint.labels)}, which are not the data's."
         )
     if checkpoint.data_fingerprint != run.data_fingerprint:
-        raise InputError(f"The teacher {path} was trained on other images ({checkpoint.data_name}) than this run's.")
+        raise InputError(f"The {role} {path} was trained on other images ({checkpoint.data_name}) than this run's.")
     if not set(run.validation.tolist()) <= set(checkpoint.validation.tolist()):
         raise InputError(
-            f"The teacher {path} was trained on images that this run holds out to choose by; "
+            f"The {role} {path} was trained on images that this run holds out to choose by; "
             "train both with the same --validation and --seed."
         )

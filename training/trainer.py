@@ -37,6 +37,7 @@ class Trainer:
         device: torch.device,
         world: World,
         teacher: Teacher | None = None,
+        start: dict[str, Tensor] | None = None,
     ) -> None:
         self.recipe = recipe
         self.device = device
@@ -51,6 +52,8 @@ class Trainer:
             self.validation_images, self.validation_labels = on_device(validation, device)
             torch.manual_seed(recipe.seed)
             self.model = build_model(recipe, training, device)
+            if start is not None:
+                self.model.load_state_dict(start)
             self.network = wrap(self.model.network, recipe, world)
             self.average = average_of(self.model.network, recipe)
             self.optimizers = build_optimizers(self.model.network, recipe)
