@@ -23,7 +23,8 @@ unless asked; a training run that its time did not suffice for goes on with the 
 CPU in miniature, so that only the device is new on the day."""
 
 _MINIATURE = """> **In miniature, on {device}: this shows that the steps run, and says nothing about any device.**"""
-_LIMITS = """Seconds are those of the epochs, validation included. The arithmetic's limit is the device's measured
+_LIMITS = """Seconds are those of the epochs, validation included; of what ran beside other trainings they are longer
+than alone, and the shares smaller. The arithmetic's limit is the device's measured
 bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured
 bandwidth over the bytes that an image's activations move in bfloat16: written and read forward, read
 once more backward, their gradients written and read. Layers that are fused move less, so that a share
@@ -53,7 +54,8 @@ def row(report: Report, name: str) -> list[str]:
     record = report.steps.get(name)
     if record is None:
         return [f"`{name}`", STEPS[name].title, _NOT_YET, ""]
-    when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s"
+    beside = f", beside {record.machine['beside']}" if "beside" in record.machine else ""
+    when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s{beside}"
     missing = "; ".join(record.missing).replace("|", "\\|").replace("\n", " ")
     return [f"`{name}`", STEPS[name].title, record.status, f"{when}: {missing}" if missing else when]
 
@@ -64,6 +66,8 @@ def sections(report: Report) -> list[str]:
     if figures := report.figures("environment"):
         table = grid(["", ""], environment.render(figures))
         found.append(f"## Device\n\n{origin(report.steps['environment'])}\n\n{table}")
+    if report.figures("profile") or report.figures("profile-compiled"):
+        found.append(f"## A training step\n\n{profile_table(report)}")
     if figures := report.figures("engine"):
         found.append(f"## Engines alone\n\n{origin(report.steps['engine'])}\n\n{engines(figures)}")
     if figures := report.figures("service"):
@@ -82,6 +86,25 @@ def origin(record: Record) -> str:
     versions = ", ".join(f"{name} {record.inputs[name]}" for name in PACKAGES if name in record.inputs)
     host = f"{machine['cpu']}, {machine['cores']} cores"
     return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}."
+
+
+def profile_table(report: Report) -> str:
+    """What the device did in a step, in milliseconds, and how much of the step it had nothing to do."""
+    peak = report.figures("environment").get("bf16_flops")
+    found = {name: report.figures(name) for name in ("profile", "profile-compiled") if report.figures(name)}
+    kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures["kernel_seconds"]))
+    rows = []
+    for name, figures in found.items():
+        kernels, step, rate = figures["kernel_seconds"], figures["step_seconds"], figures["images_per_second"]
+        share = f"{rate * figures['flops_per_image'] / peak:.2f}" if peak else "-"
+        times = [f"{1000 * kernels[kind]:.2f}" if kind in kernels else "-" for kind in kinds]
+        rows.append([STEPS[name].title, f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
+    head = ["", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
+    text = (
+        f"ResNet-18 by its recipe, batches of {next(iter(found.values()))['batch']}, random images, nothing beside it; "
+        "by kind of kernel."
+    )
+    return f"{text}\n\n{grid(head, rows)}"
 
 
 def engines(figures: dict[str, Any]) -> str:
