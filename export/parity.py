@@ -57,8 +57,8 @@ CUDA_TOLERANCES = {
     "fp16": Tolerance(logit=5e-2, probability=5e-3, rows=5e-2, labels=0.002, accuracy=1e-3),
 }
 
-# What rounding weights to float16 may change, against the checkpoint itself.
-ROUNDING = Tolerance(logit=1e-2, probability=2e-3, rows=None, labels=0.001, accuracy=1e-3)
+# What rounding weights to float16 may change against the checkpoint itself: no more than CUDA may that computes in it.
+ROUNDING = Tolerance(logit=5e-2, probability=5e-3, rows=None, labels=0.001, accuracy=1e-3)
 
 
 class Evidence:

@@ -13,7 +13,7 @@ from bench.gpu.record import read_report
 from bench.gpu.steps import STEPS
 
 RECIPE = "seed003-lenet"
-RUN = ("environment", "engine", "service", "parity", "cifarnet", RECIPE)
+RUN = ("environment", "profile", "engine", "service", "parity", "cifarnet", RECIPE)
 MINIATURE = ("--device", "cpu", "--miniature", "--data-name", "tiny")
 ENGINES = {"onnxruntime-cpu-fp32", "torchscript-cpu-fp32"}
 
@@ -47,6 +47,18 @@ def test_the_environment_says_who_computes_and_how_fast(folder: Path) -> None:
     assert found["ONNX Runtime runs on"] == "CPUExecutionProvider"
     assert found["TorchScript runs on"] == "torch on the CPU"
     assert min(found["bf16_flops"], found["fp32_flops"], found["bytes_per_second"]) > 0
+
+
+def test_a_training_step_is_profiled(folder: Path) -> None:
+    found = figures(folder, "profile")
+    assert found["images_per_second"] == pytest.approx(found["batch"] / found["step_seconds"])
+    assert sum(found["kernel_seconds"].values()) > 0
+    assert "## A training step" in (folder / "gpu.md").read_text()
+
+
+def test_what_ran_beside_a_step_is_said_with_it(folder: Path, tiny_data: Path) -> None:
+    ask(folder, tiny_data, "environment", "--again", "--beside", "a cat video")
+    assert ", beside a cat video |" in (folder / "gpu.md").read_text()
 
 
 def test_engines_are_measured_beside_each_other(folder: Path) -> None:

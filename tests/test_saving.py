@@ -1,0 +1,57 @@
+"""When a run writes its checkpoints: not after every epoch where that would take longer than the training."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_recipes import few_images
+
+from cifar_models.checkpoint import load_checkpoint
+from training.recipes import RECIPES
+from training.run import EpochMetrics, Run
+from training.trainer import Trainer
+from training.world import World
+
+RECIPE = replace(RECIPES["seed003-batchnorm"], batch_size=10, validation=0.5)
+ACCURACIES = (0.2, 0.5, 0.4)  # of validation; the second epoch is the best
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(folder=tmp_path, recipe=RECIPE, data=few_images(4, seed=1), data_name="tiny")
+
+
+def train(run: Run, trainer: Trainer, accuracy: float) -> dict[str, torch.Tensor]:
+    """One epoch that came to `accuracy`; its weights."""
+    list(trainer.train_epoch())
+    trainer.end_epoch()
+    weights = trainer.weights()
+    run.save_epoch(trainer, EpochMetrics(trainer.epoch, 0.1, 1.0, 0.5, 1.0, accuracy, 1.0))
+    return weights
+
+
+def test_epochs_that_are_short_beside_saving_are_written_together_at_the_end(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    weights = [train(run, trainer, ACCURACIES[0])]
+    assert load_checkpoint(run.last).epoch == load_checkpoint(run.best).epoch == 1  # something is there at once
+    run.saving_seconds = math.inf
+    weights += [train(run, trainer, accuracy) for accuracy in ACCURACIES[1:]]
+    assert load_checkpoint(run.last).epoch == 1
+    assert len(run.folder.joinpath("metrics.jsonl").read_text().splitlines()) == 3
+    run.finish(trainer)
+    for path, epoch in ((run.best, 2), (run.last, 3)):
+        saved = load_checkpoint(path)
+        assert (saved.epoch, saved.training_state["epoch"]) == (epoch, epoch)
+        for name, value in weights[epoch - 1].items():
+            assert torch.equal(saved.weights[name], value), (path.name, name)
+            assert torch.equal(saved.training_state["network"][name.removeprefix("network.")], value), name
+
+
+def test_epochs_that_are_long_beside_saving_are_written_one_by_one(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    for epoch, accuracy in enumerate(ACCURACIES, start=1):
+        run.saving_seconds = 0.0
+        train(run, trainer, accuracy)
+        assert load_checkpoint(run.last).epoch == epoch

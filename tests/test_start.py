@@ -1,0 +1,48 @@
+"""A run that begins with the weights of another one, by the command, and the ones that it refuses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import command
+
+from cifar_models.checkpoint import load_checkpoint
+
+SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "50", "--validation", "0.2", "--epochs", "1")
+STANDING = ("--optimizer", "sgd", "--lr", "0")  # so that the weights stay those that it began with
+
+
+@pytest.fixture(scope="module")
+def begun(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "begun"
+    command("training.fit", *SMALL, "--data", tiny_data, "--out", folder)
+    return folder / "best.pt"
+
+
+def test_a_run_begins_with_the_weights_of_its_start(begun: Path, tiny_data: Path, tmp_path: Path) -> None:
+    for name, options in {"fresh": (), "going on": ("--start", begun)}.items():
+        command("training.fit", *SMALL, *STANDING, *options, "--data", tiny_data, "--out", tmp_path / name)
+    weights = load_checkpoint(begun).weights
+    fresh, going_on = (load_checkpoint(tmp_path / name / "best.pt") for name in ("fresh", "going on"))
+    assert going_on.recipe["start"] == str(begun)
+    for name, value in weights.items():
+        assert torch.equal(going_on.weights[name], value), name
+    assert any(not torch.equal(fresh.weights[name], value) for name, value in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "lenet_120"), "is of lenet, and the run of lenet_120"),
+        (("--seed", "1"), "was trained on images that this run holds out"),
+        (("--start", "nowhere.pt"), "nowhere.pt"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    begun: Path, tiny_data: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    line = (*SMALL, "--start", str(begun), *options, "--out", str(tmp_path / "run"))
+    done = command("training.fit", *line, "--data", tiny_data, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (tmp_path / "run").exists()
