@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, encodebytes
 from collections.abc import Callable
 from typing import Any
 
@@ -82,11 +82,17 @@ def as_base64(image: Pixels) -> Any:
     return base64(encode(image))
 
 
+def as_base64_in_lines(image: Pixels) -> Any:
+    return encodebytes(encode(image)).decode()
+
+
 def as_levels(image: Pixels) -> Any:
     return image.tolist()
 
 
-@pytest.mark.parametrize("writers", [[as_base64], [as_levels], [as_levels, as_base64, as_base64, as_levels]])
+@pytest.mark.parametrize(
+    "writers", [[as_base64], [as_base64_in_lines], [as_levels], [as_levels, as_base64, as_base64, as_levels]]
+)
 def test_json_takes_base64_and_levels_in_any_mixture(
     client: httpx.Client, writers: list[Callable[[Pixels], Any]]
 ) -> None:

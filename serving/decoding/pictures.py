@@ -111,9 +111,9 @@ def refusing(index: int) -> Iterator[None]:
 
 
 def decode_base64(text: str, *, index: int) -> bytes:
-    """The bytes of a base64 text; raises Unreadable."""
+    """The bytes of a base64 text, in one line or, as `base64 FILE` writes it, in several; raises Unreadable."""
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError as error:
         raise Unreadable(f"The text is not base64: {error}.", index=index) from error
 
