@@ -89,6 +89,12 @@ def test_two_processes_come_to_what_one_comes_to(alone: Path, tiny_data: Path, t
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
 
 
+def test_all_processes_stop_early_together(tiny_data: Path, tmp_path: Path) -> None:
+    standing = ("--lr", "0", "--early-stop", "1", "--epochs", "20")  # the second epoch is no better than the first
+    command(*TORCHRUN, *RECIPE, "40", *standing, "--data", tiny_data, "--out", tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 2
+
+
 def test_a_run_that_was_stopped_and_lost_each_process_in_turn_ends_as_if_it_had_not(
     alone: Path, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -61,5 +61,5 @@ def groups(state: dict[str, object]) -> list[dict[str, object]]:
 def test_a_graph_trains_as_the_step_does_that_it_was_captured_from(name: str) -> None:
     recipe = small(name)
     eager, graphed = trainer_of(recipe, "cuda"), trainer_of(recipe, "cuda")
-    eager.take_step = eager.learn
+    eager.graph = None
     assert_close(train(graphed, 2), train(eager, 2), atol=1e-2, rtol=1e-2)

@@ -9,8 +9,11 @@ import torch
 from test_recipes import few_images
 
 from cifar_models.checkpoint import load_checkpoint
+from cifar_models.errors import InputError
+from training.loop import Diverged, fit
 from training.recipes import RECIPES
 from training.run import EpochMetrics, Run
+from training.stop import StopRequest
 from training.trainer import Trainer
 from training.world import World
 
@@ -47,6 +50,29 @@ def test_epochs_that_are_short_beside_saving_are_written_together_at_the_end(run
         for name, value in weights[epoch - 1].items():
             assert torch.equal(saved.weights[name], value), (path.name, name)
             assert torch.equal(saved.training_state["network"][name.removeprefix("network.")], value), name
+
+
+def test_a_run_that_diverges_leaves_its_best_epoch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    found = iter([(1.0, accuracy) for accuracy in ACCURACIES[:2]] + [(math.nan, 0.0)])
+    monkeypatch.setattr(Trainer, "validate", lambda _: next(found))
+    monkeypatch.setattr("training.run._PATIENCE", 1e9)
+    with pytest.raises(Diverged):
+        fit(trainer, run, StopRequest())
+    assert load_checkpoint(run.last).epoch == 1
+    assert load_checkpoint(run.best).epoch == 2
+
+
+def test_a_run_of_a_time_with_fewer_fields_goes_on(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    train(run, trainer, ACCURACIES[0])
+    saved = load_checkpoint(run.last)
+    older = {name: value for name, value in saved.recipe.items() if name not in ("start", "cutmix")}
+    replace(saved, recipe=older).save(run.last)
+    run.resume(trainer)
+    replace(saved, recipe={**older, "cutmix": 0.5}).save(run.last)
+    with pytest.raises(InputError, match=r"cutmix was 0\.5"):
+        run.resume(trainer)
 
 
 def test_epochs_that_are_long_beside_saving_are_written_one_by_one(run: Run) -> None:

@@ -34,6 +34,7 @@ def test_a_run_begins_with_the_weights_of_its_start(begun: Path, tiny_data: Path
     ("options", "words"),
     [
         (("--model", "lenet_120"), "is of lenet, and the run of lenet_120"),
+        (("--normalisation", "half"), "takes images normalised otherwise"),
         (("--seed", "1"), "was trained on images that this run holds out"),
         (("--start", "nowhere.pt"), "nowhere.pt"),
     ],

@@ -58,7 +58,8 @@ def main() -> int:
         run = Run(
             folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
         )
-        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), load_start(run))
+        start = None if resume else load_start(run)
+        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
         with ExitStack() as held, stop_request() as stop:
             world.first(partial(begin, trainer, run, held, resume=resume))
             if resume:

@@ -18,51 +18,52 @@ _WARM_UP = 3  # steps in which libraries choose their kernels, and optimizers ma
 class GraphedStep:
     """`step(batch, partner)`, from the fourth call on replayed as it was captured; learning rates may change.
 
-    Batches must keep their size, and all that the step reads and writes its place in memory. A step that cannot be
-    captured is taken as it is, and a warning says why.
+    It must be the same step in every call. Batches must keep their size, and all that the step reads and writes its
+    place in memory. A step that cannot be captured is taken as it is, and a warning says why.
     """
 
-    def __init__(self, step: Step, optimizers: Sequence[torch.optim.Optimizer], device: torch.device) -> None:
-        self._step = step
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], device: torch.device) -> None:
         self._optimizers = optimizers
         self._warm_up = _WARM_UP
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graph: torch.cuda.CUDAGraph | None = None
         self._can_capture = True
 
-    def __call__(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: Step, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
         if self._warm_up:
             self._warm_up -= 1
-            return self._aside(batch, partner)
+            return self._aside(step, batch, partner)
         if self._graph is None and self._can_capture:
-            self._capture(batch, partner)
+            self._capture(step, batch, partner)
         if self._graph is None:
-            return self._step(batch, partner)
+            return step(batch, partner)
         torch._foreach_copy_(self._inputs, [*tensors(batch), *tensors(partner)])
         self._graph.replay()
         return self._loss.clone(), self._correct.clone()
 
-    def _aside(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
+    def _aside(self, step: Step, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
         """On a stream of its own, as what is captured later is too."""
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            found = self._step(batch, partner)
+            found = step(batch, partner)
         current.wait_stream(self._stream)
         return found
 
-    def _capture(self, batch: Views, partner: Views) -> None:
+    def _capture(self, step: Step, batch: Views, partner: Views) -> None:
         copies = [Views(*(each.clone() for each in tensors(views))) for views in (batch, partner)]
         self._inputs = [each for views in copies for each in tensors(views)]
         prepare_for_graph(self._optimizers)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                self._loss, self._correct = self._step(*copies)
+                self._loss, self._correct = step(*copies)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._can_capture = False
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)  # these gradients were never computed
             warnings.warn(f"This step is no CUDA graph, and slower: {str(error).splitlines()[0]}", stacklevel=2)
         else:
             self._graph = graph

@@ -28,11 +28,16 @@ class Diverged(InputError):
 
 
 def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
-    """Train what is left of the recipe, saving after each epoch. Raises Stopped, or InputError with a way out."""
+    """Train what is left of the recipe, keeping each epoch. Raises Stopped, or InputError with a way out."""
     vote = StopVote(stop, trainer.world)
-    while trainer.epoch < run.recipe.epochs and not should_stop(run.validation_losses, run.recipe.early_stop):
-        with trainer.enough_memory(), compiling():
-            metrics, losses, correct = fit_epoch(trainer, run, vote)
+    while trainer.epoch < run.recipe.epochs and not should_stop(trainer.validation_losses, run.recipe.early_stop):
+        try:
+            with trainer.enough_memory(), compiling():
+                metrics, losses, correct = fit_epoch(trainer, run, vote)
+        except InputError:
+            if trainer.world.is_first:
+                run.save_best()  # the trainer itself stands in the middle of what failed
+            raise
         trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
         trainer.validation_losses.append(metrics.validation_loss)
         if trainer.epoch < run.recipe.epochs and trainer.world.any(bool(stop)):
@@ -42,9 +47,10 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
 
 
 def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor, correct: Tensor) -> None:
-    """Save and report an epoch. Raises InputError when it cannot be written."""
-    write_epoch(run, metrics, losses, correct, trainer)
-    run.save_epoch(trainer, metrics)
+    """Keep and report an epoch. Raises InputError when it cannot be written, or the memory does not suffice for it."""
+    with trainer.enough_memory():
+        write_epoch(run, metrics, losses, correct, trainer)
+        run.save_epoch(trainer, metrics)
     print(metrics, flush=True)
 
 

@@ -1,6 +1,6 @@
 """What a training run does, as typed values: the command line names one and may override any field."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Literal
 
 from cifar_models.cifar10 import IMAGE_SIZE
@@ -80,3 +80,6 @@ class Recipe:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.schedule == "step" and self.step_epoch < 1:
             raise InputError(f"schedule=step needs step_epoch of at least 1, got {self.step_epoch}.")
+
+
+DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}

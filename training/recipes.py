@@ -117,10 +117,10 @@ LONG = replace(CIFARNET, epochs=145, label_smoothing=0.0, cutout=0, cutmix=0.5)
 
 RECIPES: dict[str, Recipe] = {
     "cifarnet": CIFARNET,
-    "cifarnet-distilled": replace(LONG, epochs=178, teachers="runs/resnet18/best.pt"),
     "alexnet_bn": replace(LONG, model="alexnet_bn", epochs=100),
     "resnet20": replace(CIFARNET, model="resnet20", epochs=100, label_smoothing=0.0, cutout=0),
     "resnet18": replace(LONG, model="resnet18"),
+    "cifarnet-distilled": replace(LONG, epochs=178, teachers="runs/resnet18/best.pt"),
     "seed000-alexnet": SEED_000,
     "seed000-resnet18": replace(SEED_000, model="resnet18_imagenet_stem"),
     "seed000-resnet34": replace(SEED_000, model="resnet34_imagenet_stem"),

@@ -19,7 +19,7 @@ from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
 from cifar_models.revision import source_revision
 from training.model import NORMALISATION
-from training.recipe import Recipe
+from training.recipe import DEFAULTS, Recipe
 from training.trainer import Trainer
 
 _PATIENCE = 20  # times as long as it took to write the checkpoints, until they are written again
@@ -88,16 +88,18 @@ class Run:
     def save_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
         """Record an epoch in metrics.jsonl, and keep it if no earlier one was as good on validation.
 
-        The checkpoints are written too, unless that would take more than a twentieth of the time since they were last
-        written, as it would after every epoch of seconds on a GPU; then a later epoch, or `save`, writes them.
+        The checkpoints are written too, unless the last ones are younger than twenty times what it took to write them,
+        as after every epoch of a second on a GPU; then a later epoch, or `finish`, writes them.
         """
         is_best = all(goodness(metrics) > goodness(past) for past in self.history)
         self.history.append(metrics)
         self.write_metrics()
         self.is_saved = False
+        is_due = time.monotonic() - self.saved_at >= _PATIENCE * self.saving_seconds
         if is_best:
-            self.unsaved_best = deepcopy(self.checkpoint(trainer))  # training goes on in the tensors of its state
-        if time.monotonic() - self.saved_at >= _PATIENCE * self.saving_seconds:
+            best = self.checkpoint(trainer)
+            self.unsaved_best = best if is_due else deepcopy(best)  # training goes on in the tensors of its state
+        if is_due:
             self.save(trainer)
 
     def write_metrics(self) -> None:
@@ -107,12 +109,15 @@ class Run:
     def save(self, trainer: Trainer) -> None:
         """Write best.pt if there is a better one, and last.pt, where the run stands."""
         began = time.monotonic()
-        if self.unsaved_best is not None:
-            self.unsaved_best.save(self.best)
-            self.unsaved_best = None
+        self.save_best()
         self.checkpoint(trainer).save(self.last)  # last of all: a run that is killed before repeats what it trained
         self.is_saved, self.saved_at = True, time.monotonic()
         self.saving_seconds = self.saved_at - began
+
+    def save_best(self) -> None:
+        if self.unsaved_best is not None:
+            self.unsaved_best.save(self.best)
+            self.unsaved_best = None
 
     def finish(self, trainer: Trainer) -> None:
         """Write what `save_epoch` left unwritten."""
@@ -142,9 +147,10 @@ class Run:
         """
         path = self.last if self.last.exists() else self.best  # a full disk may have had room for the first one only
         saved = load_checkpoint(path)
-        changed = [name for name, value in asdict(self.recipe).items() if saved.recipe.get(name) != value]
+        was = {**DEFAULTS, **saved.recipe}  # which may be of a time when there were fewer fields
+        changed = [name for name, value in asdict(self.recipe).items() if was[name] != value]
         if changed:
-            values = ", ".join(f"{name} was {saved.recipe.get(name)}" for name in changed)
+            values = ", ".join(f"{name} was {was[name]}" for name in changed)
             raise InputError(f"{self.folder} was trained by another recipe ({values}); name another folder with --out.")
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")

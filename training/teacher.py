@@ -12,6 +12,7 @@ from cifar_models.errors import InputError
 from cifar_models.temperature import fit_temperature
 from training.distillation import Teacher
 from training.evaluation import predict
+from training.model import NORMALISATION
 from training.run import Run
 
 
@@ -43,7 +44,9 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
     check_ancestor("start", path, checkpoint, run)
     if checkpoint.architecture != run.recipe.model:
         raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
-    return checkpoint.weights
+    if (checkpoint.mean, checkpoint.std) != tuple(map(list, NORMALISATION[run.recipe.normalisation])):
+        raise InputError(f"The start {path} takes images normalised otherwise; train with its --normalisation.")
+    return checkpoint.classifier().state_dict()
 
 
 def check_ancestor(role: str, path: Path, checkpoint: Checkpoint, run: Run) -> None:

@@ -82,7 +82,7 @@ def write_epoch(run: Run, metrics: EpochMetrics, losses: Tensor, accuracies: Ten
 
 @torch.no_grad()
 def histograms(network: nn.Module) -> dict[str, dict[str, Any]]:
-    """Of every parameter, counted where the weights are: a device is asked once for all of them."""
+    """Of every parameter, counted where the weights are: on a GPU, as ten million of them take the CPU a while."""
     found = torch.stack([count_values(parameter.float()) for parameter in network.parameters()]).cpu().numpy()
     names = [name for name, _ in network.named_parameters()]
     return {name: describe_histogram(row) for name, row in zip(names, found, strict=True)}

@@ -15,7 +15,7 @@ from cifar_models.errors import InputError
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
 from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
-from training.graph import GraphedStep, Step
+from training.graph import GraphedStep
 from training.memory import enough_memory
 from training.model import average_of, build_model, compute_dtype, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
@@ -23,7 +23,7 @@ from training.recipe import Recipe
 from training.schedule import lr_factor
 from training.world import World
 
-_VALIDATION_BATCH = 1000  # at most: what a training batch had memory for, a validation batch has, too
+_VALIDATION_BATCH = 1000  # at most, and never more than a training batch
 
 
 class Trainer:
@@ -58,9 +58,9 @@ class Trainer:
             self.average = average_of(self.model.network, recipe)
             self.optimizers = build_optimizers(self.model.network, recipe)
         self.check_batch()
-        # Processes that share a batch wait for each other in the step, and what is compiled has graphs of its own.
-        graphed = device.type == "cuda" and world.size == 1 and not recipe.compile
-        self.take_step: Step = GraphedStep(self.learn, self.optimizers, device) if graphed else self.learn
+        # Not where processes share a batch, as they wait for each other in the step, nor of what is compiled.
+        can_be_graph = device.type == "cuda" and world.size == 1 and not recipe.compile
+        self.graph = GraphedStep(self.optimizers, device) if can_be_graph else None
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
@@ -118,6 +118,9 @@ class Trainer:
             self.correct.append(correct)
             self.step += 1
             yield self.losses[-1]
+
+    def take_step(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
+        return self.learn(batch, partner) if self.graph is None else self.graph(self.learn, batch, partner)
 
     def learn(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
         """One step of all optimizers; returns what `loss` does."""

@@ -76,6 +76,8 @@ def draw(recipe: Recipe, space: Space, trial: Any) -> Recipe:
 
 def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     """The validation accuracy of the last epoch; TrialPruned when the trial falls behind the others."""
+    if recipe.teachers:
+        raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
     training, validation = split_validation(data.labels, recipe.validation, recipe.seed)
     trainer = Trainer(recipe, data.subset(training), data.subset(validation), local_device(), World())
     accuracy = 0.0

@@ -101,8 +101,8 @@ def profile_table(report: Report) -> str:
         rows.append([STEPS[name].title, f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
     head = ["", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
     text = (
-        f"ResNet-18 by its recipe, batches of {next(iter(found.values()))['batch']}, random images, nothing beside it; "
-        "by kind of kernel."
+        f"ResNet-18 by its recipe, batches of {next(iter(found.values()))['batch']}, random images; by kind of kernel, "
+        f"where Muon's products are among the matrix products.\n\n{origin(report.steps[next(iter(found))])}"
     )
     return f"{text}\n\n{grid(head, rows)}"
 
