@@ -1,6 +1,6 @@
 """The gate on this machine's CUDA device, in every arithmetic that a format is meant for.
 
-No machine with one was at hand: this has run with the CPU in its place, and not yet on a device.
+This has run with the CPU in its place, and not yet on a device.
 """
 
 from cifar_models.manifest import Parity, Unproved
