@@ -42,12 +42,12 @@ def test_a_shipped_bundle_is_named_like_its_folder(bundle: Path) -> None:
     assert open_bundle(bundle).manifest.name == bundle.name
 
 
-def test_the_default_bundle_labels_nine_of_ten_test_images_right_on_a_processor() -> None:
+def test_the_default_bundle_labels_as_many_test_images_right_as_it_must_on_a_processor() -> None:
     artifact = open_bundle(MODELS / load_settings({}).model).manifest.find("onnx-int8")
     assert artifact is not None
     (test,) = (evaluation for evaluation in artifact.evaluations if evaluation.split == "test")
     assert test.images == 10_000
-    assert test.accuracy >= 0.90
+    assert test.accuracy >= 0.915
 
 
 def test_the_stated_accuracy_is_that_of_the_shipped_files(bundle: Path) -> None:
