@@ -180,7 +180,7 @@ def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(focused).to_have_id("files")
     open_chooser(page).set_files([picture_file("ship.png", SHIP)])
-    expect(page.get_by_role("status")).to_contain_text("ship.png: ship, 98.")
+    expect(page.get_by_role("status")).to_contain_text("ship.png: ship, 81.")
     tab_to(page, "#clear")
     page.keyboard.press("Enter")
     expect(page.get_by_role("article")).to_have_count(0)
@@ -193,9 +193,9 @@ def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:
 def open_chooser(page: Page) -> FileChooser:
     """By the space bar on the focused button. The driver of a busy browser may miss that it opened: then again."""
     for _ in range(4):
-        with suppress(Expired), page.expect_file_chooser(timeout=5000) as chooser:
-            page.keyboard.press("Space")
-        if chooser.is_done():
+        with suppress(Expired):
+            with page.expect_file_chooser(timeout=5000) as chooser:
+                page.keyboard.press("Space")
             return chooser.value
     raise AssertionError("the space bar opens no chooser")
 

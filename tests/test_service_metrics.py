@@ -172,7 +172,7 @@ def test_the_numbers_of_all_workers_are_added_up(workers: ServerProcess) -> None
                 assert time.monotonic() < deadline
                 figures = Figures(client)
         assert figures.total("cifar_workers") == 2
-        assert figures.total("cifar_bundle_info") == 1
+        assert figures.total("cifar_bundle_info", model=DEFAULT) == 1
         assert figures.total("cifar_in_flight_requests") == 1
 
 

@@ -60,7 +60,8 @@ def test_where_the_cpu_may_stand_in_for_cuda_it_serves_and_is_reported_as_degrad
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
             assert_right(post(client, raw(pictures(3))), pictures(3))
-            (model,) = client.get("/models").json()["models"]
+            models = client.get("/models").json()["models"]
+    (model,) = (model for model in models if model["name"] == DEFAULT)
     assert (model["engine"], model["ready"]) == ("onnxruntime-cpu-int8", True)
     assert model["degraded"] == "onnxruntime-cuda-fp32: The driver finds no CUDA device."
 
