@@ -66,8 +66,8 @@ def sections(report: Report) -> list[str]:
     if figures := report.figures("environment"):
         table = grid(["", ""], environment.render(figures))
         found.append(f"## Device\n\n{origin(report.steps['environment'])}\n\n{table}")
-    if report.figures("profile") or report.figures("profile-compiled"):
-        found.append(f"## A training step\n\n{profile_table(report)}")
+    if names := [name for name in ("profile", "profile-compiled") if report.figures(name)]:
+        found.append(f"## A training step\n\n{origin(report.steps[names[0]])}\n\n{profiles(report, names)}")
     if figures := report.figures("engine"):
         found.append(f"## Engines alone\n\n{origin(report.steps['engine'])}\n\n{engines(figures)}")
     if figures := report.figures("service"):
@@ -88,10 +88,10 @@ def origin(record: Record) -> str:
     return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}."
 
 
-def profile_table(report: Report) -> str:
-    """What the device did in a step, in milliseconds, and how much of the step it had nothing to do."""
+def profiles(report: Report, names: Sequence[str]) -> str:
+    """What the device did in a step, in milliseconds, and its share of what it could do."""
     peak = report.figures("environment").get("bf16_flops")
-    found = {name: report.figures(name) for name in ("profile", "profile-compiled") if report.figures(name)}
+    found = {name: report.figures(name) for name in names}
     kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures["kernel_seconds"]))
     rows = []
     for name, figures in found.items():
@@ -101,8 +101,8 @@ def profile_table(report: Report) -> str:
         rows.append([STEPS[name].title, f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
     head = ["", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
     text = (
-        f"ResNet-18 by its recipe, batches of {next(iter(found.values()))['batch']}, random images; by kind of kernel, "
-        f"where Muon's products are among the matrix products.\n\n{origin(report.steps[next(iter(found))])}"
+        f"ResNet-18 by its recipe, batches of {found[names[0]]['batch']}, random images; by kind of kernel, "
+        "where Muon's products are among the matrix products."
     )
     return f"{text}\n\n{grid(head, rows)}"
 

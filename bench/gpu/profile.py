@@ -28,7 +28,7 @@ _MINIATURE_BATCH = 4
 _STEPS, _MINIATURE_STEPS = 20, 1  # that are profiled, and thrice as many that are timed
 # What a kernel does, by the first of these that its name contains.
 _KINDS = {
-    "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw", "batch_norm_"),
+    "batch norm": ("batch_norm", "batchnorm", "bn_fw", "bn_bw"),
     "optimizers": ("multi_tensor", "foreach", "fused_sgd"),
     "convolutions and matrix products": ("conv", "gemm", "xmma", "cutlass", "wgrad", "dgrad", "fprop", "nvjet", "mm_"),
     "layout": ("nchwtonhwc", "nhwctonchw", "transpose"),
