@@ -139,3 +139,11 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
     return line
+
+
+def test_a_recipe_with_teachers_is_refused_before_anything_is_made(tiny_data: Path, tmp_path: Path) -> None:
+    line = ("cifarnet-distilled", "--data", tiny_data, "--out", tmp_path / "study")
+    done = command("training.tune", *line, check=False)
+    assert done.returncode == 2
+    assert "has no teachers" in done.stderr
+    assert not (tmp_path / "study").exists()

@@ -28,6 +28,8 @@ _FINISHED = {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}  
 
 def main() -> None:
     options = parse_options()
+    if RECIPES[options.recipe].teachers:
+        raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
     data = load_images(options.data, "train")
     recipe = replace(RECIPES[options.recipe], epochs=options.epochs)
     space = parse_space(options.search, recipe) or usual_space(recipe)
@@ -76,8 +78,6 @@ def draw(recipe: Recipe, space: Space, trial: Any) -> Recipe:
 
 def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     """The validation accuracy of the last epoch; TrialPruned when the trial falls behind the others."""
-    if recipe.teachers:
-        raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
     training, validation = split_validation(data.labels, recipe.validation, recipe.seed)
     trainer = Trainer(recipe, data.subset(training), data.subset(validation), local_device(), World())
     accuracy = 0.0
