@@ -93,7 +93,8 @@ class App:
                 "There are too many connections; try again later, over one that is open already if there is one."
             )
         answer = await self._server.classify(request)
-        return json_response(answer, headers={"Server-Timing": trace_of(request.scope).server_timing()})
+        timing = {"Server-Timing": trace_of(request.scope).server_timing()}
+        return Response(answer, headers=timing, media_type="application/json")
 
     async def _models(self, request: Request) -> Response:
         return json_response(self._server.models())

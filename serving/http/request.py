@@ -43,6 +43,8 @@ class Opened:
 
     @property
     def encoded_pixels(self) -> int:
+        if isinstance(self.images, np.ndarray):
+            return 0
         return sum(image.width * image.height for image in self.images if isinstance(image, Image.Image))
 
 

@@ -1,6 +1,7 @@
 """The server's state: which bundles are loaded, their batchers, and whether it may be asked."""
 
 import asyncio
+import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,6 @@ from serving.description.document import describe
 from serving.description.page import render
 from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.http.answer import add_pixels, predictions
 from serving.http.disconnect import CancelOnDisconnect
 from serving.http.memory import freeze_what_is_loaded, limit_heaps
 from serving.http.request import RequestReader, decode_all
@@ -124,8 +124,8 @@ class Server:
         self._threads.shutdown()
         self._large.shutdown()
 
-    async def classify(self, request: Request) -> dict[str, Any]:
-        """POST /classify: the answer's content. Raises a Refusal."""
+    async def classify(self, request: Request) -> bytes:
+        """POST /classify: the answer's body, JSON. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
         with self._admission.visit() as visit:
@@ -138,21 +138,22 @@ class Server:
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
         """The same for pictures in memory. Raises a Refusal."""
         deadline = self._deadline()
-        return await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
+        answer: dict[str, Any] = json.loads(
+            await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
+        )
+        return answer
 
     def _deadline(self) -> float:
         if not self._is_open:
             raise NotReady("The server is not ready; see /readyz and /models.")
         return asyncio.get_running_loop().time() + self._settings.timeout
 
-    async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> dict[str, Any]:
+    async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> bytes:
         serving = self._find(options.model or self._settings.model)
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
-        answers = predictions(serving.loaded.labels, probabilities, options.top_k, serving.loaded.threshold)
-        if options.pixels:
-            add_pixels(answers, images)
+        answer = serving.writer.write(probabilities, options.top_k, images if options.pixels else None)
         serving.metrics.classified(len(images))
-        return {"model": serving.description, "predictions": answers}
+        return answer
 
     def _find(self, name: str) -> Serving:
         serving = self._serving.get(name)

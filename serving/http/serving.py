@@ -7,6 +7,7 @@ from serving.batching.batcher import Batcher
 from serving.batching.health import Health
 from serving.batching.job import Batch
 from serving.engines.bundles import LoadedBundle
+from serving.http.predictions import PredictionWriter
 from serving.observing.metrics import Metrics, ModelMetrics
 from serving.settings import Settings
 
@@ -19,6 +20,7 @@ class Serving:
     batcher: Batcher
     health: Health
     description: dict[str, str]
+    writer: PredictionWriter
     metrics: ModelMetrics
 
     def look(self, *, patience: float) -> None:
@@ -50,4 +52,5 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
         max_queue=settings.max_queue,
         observers=[health.note, told.batch, observe_queue],
     )
-    return Serving(loaded, batcher, health, description, told)
+    writer = PredictionWriter(description, loaded.labels, loaded.threshold)
+    return Serving(loaded, batcher, health, description, writer, told)
