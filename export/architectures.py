@@ -12,9 +12,9 @@ from torch import nn
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
+from cifar_models.fold import fold_batch_norm
 from cifar_models.manifest import Parity
 from cifar_models.registry import list_models
-from export.fold import fold_batch_norm
 from export.formats import FORMATS, open_runner
 from export.golden import smooth_images
 from export.onnx_file import export_onnx

@@ -8,9 +8,9 @@ from cifar_models.checkpoint import Checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
+from cifar_models.fold import fold_batch_norm
 from cifar_models.picture import Pixels
 from cifar_models.temperature import fit_temperature
-from export.fold import fold_batch_norm
 from export.runner import CPU, Outputs
 from export.torch_runner import torch_runner
 

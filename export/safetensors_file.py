@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cifar_models.classifier import Classifier
-from export.fold import fold_batch_norm
+from cifar_models.fold import fold_batch_norm
 from export.runner import Runner, Target
 from export.torch_runner import torch_runner
 

@@ -69,15 +69,18 @@ def test_engines_are_measured_beside_each_other(folder: Path) -> None:
         assert min(rates.values()) > 0
 
 
-def test_the_service_is_measured_with_each_engine(folder: Path) -> None:
-    found = figures(folder, "service")
-    assert found.keys() == ENGINES
-    for measured in found.values():
-        assert measured["engine_images_per_second"] > 0
-        for calls, images in ((measured["single"], 1), (measured["bulk"], 16)):
-            assert (calls["images"], calls["refused"]) == (images, 0)
-            assert 0 < calls["p50_ms"] <= calls["p99_ms"]
-            assert calls["images_per_second"] > 0
+def test_the_service_is_measured_with_each_engine_and_with_the_one_it_chooses(folder: Path) -> None:
+    servers = figures(folder, "service")["servers"]
+    assert {server["asked"] for server in servers} == {*ENGINES, "auto"}
+    for server in servers:
+        assert (server["engine"] == server["asked"]) == (server["workers"] == 1)
+        assert server["engine_images_per_second"] > 0
+        for load, images in zip(server["loads"], (1, 16), strict=True):
+            assert (load["images"], load["refused"]) == (images, 0)
+            assert 0 < load["p50_ms"] <= load["p99_ms"]
+            assert load["images_per_second"] > 0
+            assert images <= load["mean_batch_images"] <= 16
+            assert load["mean_wait_ms"] > 0
 
 
 def test_parity_is_that_of_the_export(folder: Path) -> None:

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from cifar_models.fold import fold_batch_norm
 from cifar_models.registry import create_model
-from export.fold import fold_batch_norm
 
 
 def pooled(scale: float, activation: nn.Module) -> nn.Sequential:

@@ -9,6 +9,7 @@ from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
+from cifar_models.fold import fold_batch_norm
 from cifar_models.temperature import fit_temperature
 from training.distillation import Teacher
 from training.evaluation import predict
@@ -25,7 +26,10 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         check_ancestor("teacher", path, checkpoint, run)
     held_out = run.split()[1]
-    return Teacher([calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints], run.recipe, device)
+    classifiers = [calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints]
+    for classifier in classifiers:
+        classifier.network = fold_batch_norm(classifier.network)  # it answers at every step, and never learns
+    return Teacher(classifiers, run.recipe, device)
 
 
 def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:

@@ -114,16 +114,21 @@ def engines(figures: dict[str, Any]) -> str:
 
 
 def service(figures: dict[str, Any]) -> str:
-    head = ["engine", "images a request", "callers", "images/s", "p50 ms", "p99 ms", "refused", "of the engine alone"]
+    head = ["engine", "workers", "images a request", "callers", "images/s", "p50 ms", "p99 ms", "refused"]
     rows = []
-    for name, found in figures.items():
-        for calls in (found["single"], found["bulk"]):
-            rate, alone = calls["images_per_second"], found["engine_images_per_second"]
-            counts = [str(calls["images"]), str(calls["callers"]), f"{rate:,.0f}"]
-            times = [f"{calls['p50_ms']:.1f}", f"{calls['p99_ms']:.1f}", str(calls["refused"])]
-            rows.append([name, *counts, *times, f"{rate / alone:.2f}"])
-    text = "Single pictures are PNG in a form, the others raw pixels; every answer was checked after its time."
-    return f"{text}\n\n{grid(head, rows)}"
+    for server in figures["servers"]:
+        chosen = f"{server['engine']}{', chosen by itself' if server['asked'] != server['engine'] else ''}"
+        for load in server["loads"]:
+            rate, alone = load["images_per_second"], server["engine_images_per_second"]
+            counts = [str(server["workers"]), str(load["images"]), str(load["callers"]), f"{rate:,.0f}"]
+            times = [f"{load['p50_ms']:.1f}", f"{load['p99_ms']:.1f}", str(load["refused"])]
+            told = [f"{load['mean_batch_images']:.1f}", f"{load['mean_wait_ms']:.2f}"]
+            rows.append([chosen, *counts, *times, *told, f"{rate / alone:.2f}"])
+    text = (
+        "Single pictures are PNG in a form, the others raw pixels; every answer was checked after its time. Images in "
+        "a batch and milliseconds in the queue are means, as the server's own metrics tell them."
+    )
+    return f"{text}\n\n{grid([*head, 'images in a batch', 'in the queue, ms', 'of the engine alone'], rows)}"
 
 
 def parity(figures: dict[str, Any]) -> str:

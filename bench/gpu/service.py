@@ -1,7 +1,12 @@
 """The service under load, with each engine of the device: single pictures, and requests of 1,024 images."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.engines import load_engine, rate
 from bench.gpu import engine
@@ -11,15 +16,16 @@ from bench.gpu.environment import first_line
 from bench.gpu.record import Outcome
 from bench.peers.model import BUNDLE
 from bench.serving.errors import ServerDied
-from bench.serving.server import OURS, running
-from bench.serving.workload import raw_batches, single_pictures
+from bench.serving.server import OURS, ServerProcess, running
+from bench.serving.workload import Workload, raw_batches, single_pictures
+from serving.engines.registry import AUTO
 from serving.settings import Settings
 
-_FILE = BUNDLE / "model.onnx"  # gives the right answers, on the CPU
 _TOLERANCE = 5e-3  # of a probability, as CUDA may compute in TF32: what the server allows of its golden images
 _IMAGES, _MINIATURE_IMAGES = 1024, 16  # of a large request, and of the engine's largest batch
 _CALLERS, _MINIATURE_CALLERS = (64, 8), (2, 1)  # of single pictures, of large requests
-_SECONDS, _MINIATURE_SECONDS = 6.0, 0.5
+_SECONDS, _MINIATURE_SECONDS = 3.0, 0.5
+_WORKERS, _MINIATURE_WORKERS = 4, 2  # of the server that may choose its engine; the others have one
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -31,31 +37,75 @@ def images(context: Context) -> int:
 
 
 def run(context: Context) -> Outcome:
-    figures, missing = {}, []
-    for name in engine.names(context):
+    workers = _MINIATURE_WORKERS if context.miniature else _WORKERS
+    servers, missing = [], []
+    alone: dict[str, float] = {}  # what each engine does by itself, measured once
+    for name, count in [*((name, 1) for name in engine.names(context)), (AUTO, workers)]:
         try:
-            figures[name] = measure(context, name)
+            servers.append(measure(context, name, count, alone))
         except ServerDied as error:
             missing.append(f"{name}: the server did not start: {str(error).splitlines()[-1][:300]}")
         except Exception as error:  # a wrong answer, or an engine whose library is missing
             missing.append(f"{name}: {first_line(error)}")
-    return Outcome(figures, missing)
+    return Outcome({"servers": servers} if servers else {}, missing)
 
 
-def measure(context: Context, name: str) -> dict[str, Any]:
-    """Both kinds of requests on one server, and what the engine does alone in batches of the same size."""
+def measure(context: Context, asked: str, workers: int, alone: dict[str, float]) -> dict[str, Any]:
+    """Both kinds of requests on one server, and what its engine does alone in batches of the same size."""
     seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
-    single_callers, bulk_callers = _MINIATURE_CALLERS if context.miniature else _CALLERS
-    pictures = single_pictures(_FILE, tolerance=_TOLERANCE)
-    bulk = raw_batches(_FILE, size=images(context), tolerance=_TOLERANCE)
+    callers = _MINIATURE_CALLERS if context.miniature else _CALLERS
+    file = right_answers(context, asked)
+    pictures = single_pictures(file, tolerance=_TOLERANCE)
+    bulk = raw_batches(file, size=images(context), tolerance=_TOLERANCE)
     settings = Settings(max_batch=images(context))
-    alone = rate(load_engine(name, settings.bundles / settings.model, settings), images(context), seconds)
-    variables = {"CIFAR_ENGINE": name, "CIFAR_MAX_BATCH": str(images(context))}
+    variables = {"CIFAR_ENGINE": asked, "CIFAR_MAX_BATCH": str(images(context)), "CIFAR_WORKERS": str(workers)}
     with running(OURS, pictures, variables) as (server, startup):
-        call(server.port, pictures, callers=single_callers, seconds=seconds / 5)  # warms up
-        return {
-            "ready_seconds": startup.ready,
-            "engine_images_per_second": alone,
-            "single": asdict(call(server.port, pictures, callers=single_callers, seconds=seconds)),
-            "bulk": asdict(call(server.port, bulk, callers=bulk_callers, seconds=seconds)),
-        }
+        name = engine_of(server, settings.model)
+        loads = [load(server, each, count, seconds) for each, count in zip((pictures, bulk), callers, strict=True)]
+    if name not in alone:
+        alone[name] = rate(load_engine(name, settings.bundles / settings.model, settings), images(context), seconds)
+    return {
+        "asked": asked,
+        "engine": name,
+        "workers": workers,
+        "ready_seconds": startup.ready,
+        "engine_images_per_second": alone[name],
+        "loads": loads,
+    }
+
+
+def right_answers(context: Context, asked: str) -> Path:
+    """The file that gives them, on the CPU; there a server that may choose takes int8."""
+    return BUNDLE / ("model.int8.onnx" if asked == AUTO and not context.cuda else "model.onnx")
+
+
+def engine_of(server: ServerProcess, model: str) -> str:
+    served = json.loads(server.ask("GET", "/models")[1])["models"]
+    return str(next(bundle["engine"] for bundle in served if bundle["name"] == model))
+
+
+def load(server: ServerProcess, workload: Workload, callers: int, seconds: float) -> dict[str, Any]:
+    """What the callers saw, and what the server says of its batches meanwhile."""
+    call(server.port, workload, callers=callers, seconds=seconds / 4)  # warms up
+    before = scrape(server)
+    calls = call(server.port, workload, callers=callers, seconds=seconds)
+    after = scrape(server)
+    batch, wait = (mean(before, after, name) for name in ("cifar_batch_images", "cifar_queue_wait_seconds"))
+    return {**asdict(calls), "mean_batch_images": batch, "mean_wait_ms": 1000 * wait}
+
+
+def scrape(server: ServerProcess) -> dict[str, float]:
+    """The sums and counts of its histograms, over all bundles, of which one is asked."""
+    families = text_string_to_metric_families(server.ask("GET", "/metrics")[1].decode())
+    samples: Iterable[Any] = (sample for family in families for sample in family.samples)
+    found: dict[str, float] = {}
+    for sample in samples:
+        if sample.name.endswith(("_sum", "_count")):
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+def mean(before: dict[str, float], after: dict[str, float], name: str) -> float:
+    """Of what the histogram observed between two looks."""
+    total, count = (after[key] - before.get(key, 0.0) for key in (f"{name}_sum", f"{name}_count"))
+    return total / count
