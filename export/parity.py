@@ -50,11 +50,12 @@ TOLERANCES = {
     "safetensors-fp32": Tolerance(logit=1e-5, probability=1e-6, rows=1e-5, labels=0, accuracy=0),
 }
 
-# On CUDA by arithmetic, whatever the format: other kernels, and with TF32 or float16 fewer digits.
+# On CUDA by arithmetic, whatever the format: other kernels, and with TF32 or float16 fewer digits. What rounding the
+# input of every convolution to them does to trained networks grows with the logits: 0.3 % of the largest.
 CUDA_TOLERANCES = {
     "fp32": Tolerance(logit=1e-3, probability=1e-4, rows=1e-3, labels=0, accuracy=0),
-    "tf32": Tolerance(logit=2e-2, probability=2e-3, rows=2e-2, labels=0.001, accuracy=1e-3),
-    "fp16": Tolerance(logit=5e-2, probability=5e-3, rows=5e-2, labels=0.002, accuracy=1e-3),
+    "tf32": Tolerance(logit=2e-2, probability=1e-2, rows=2e-2, labels=0.001, accuracy=1e-3, relative=4e-3),
+    "fp16": Tolerance(logit=5e-2, probability=2e-2, rows=5e-2, labels=0.002, accuracy=1e-3, relative=4e-3),
 }
 
 # What rounding weights to float16 may change against the checkpoint itself. Of networks that were trained long, logits

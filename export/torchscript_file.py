@@ -15,11 +15,22 @@ from export.torch_runner import torch_runner
 _METADATA = "metadata.json"
 _EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
+# A trace keeps what cuDNN was allowed while it was made, TF32 too; a process that runs the file could not forbid it.
+_GRAPH = "graph(%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %output_padding, %groups, %b, %d, %e, %t)"
+_TRACED = f"""{_GRAPH}:
+  %y = aten::_convolution(
+    %x, %weight, %bias, %stride, %padding, %dilation, %transposed, %output_padding, %groups, %b, %d, %e, %t)
+  return (%y)"""
+_FREE = f"""{_GRAPH}:
+  %y : Tensor = aten::conv2d(%x, %weight, %bias, %stride, %padding, %dilation, %groups)
+  return (%y)"""
+
 
 def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
     """Trace the model and write it to `path`, with `metadata` inside as JSON."""
     with quiet_torchscript(), torch.inference_mode():
         module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
+        torch._C._jit_pass_custom_pattern_based_rewrite_graph(_TRACED, _FREE, module.graph)
         torch.jit.save(module, path, _extra_files={_METADATA: json.dumps(metadata)})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import tiny_images
+from conftest import ROOT, tiny_images
 from torch import Tensor
 
 from cifar_models.cifar10 import LABELS
@@ -25,9 +25,10 @@ from export.parity import CUDA_TOLERANCES, Evidence, Opener, ParityError
 from export.runner import Outputs, Runner, Target
 from export.source import load_source
 from export.torch_runner import torch_runner
-from export.torchscript_file import export_torchscript
+from export.torchscript_file import export_torchscript, quiet_torchscript
 
 KEYS = [key for key, format_ in FORMATS.items() if format_.arithmetics]
+SHIPPED = list((ROOT / "models").glob("*/model.torchscript.pt"))
 without_a_device = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 InferenceSession = onnxruntime.InferenceSession
 
@@ -91,6 +92,16 @@ def test_a_file_that_differs_there_is_refused(arithmetic: str, evidence: Evidenc
 
     with pytest.raises(ParityError, match=r"logits differ by 0\.1"):
         check_cuda("torchscript-fp32", open_, evidence)
+
+
+@pytest.mark.parametrize("of", ["fresh", *sorted(path.parent.name for path in SHIPPED)])
+def test_a_torchscript_file_does_not_say_itself_whether_tf32_is_allowed(files: dict[str, Path], of: str) -> None:
+    """On an H200 it computed in TF32 where the process had forbidden it: a trace keeps the flags of its time."""
+    path = files["torchscript-fp32"] if of == "fresh" else ROOT / "models" / of / "model.torchscript.pt"
+    with quiet_torchscript():
+        graph = str(torch.jit.load(path).inlined_graph)  # type: ignore[no-untyped-call]
+    assert "aten::conv2d" in graph
+    assert "aten::_convolution" not in graph
 
 
 @pytest.mark.parametrize(("arithmetic", "allowed"), [("fp32", False), ("tf32", True), ("fp16", False)])

@@ -149,9 +149,13 @@ def load_with(monkeypatch: pytest.MonkeyPatch, engines: dict[str, Disguised | No
     return load_bundle(BUNDLE, choice("auto"))
 
 
-def test_the_fastest_of_the_cuda_engines_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = load_with(monkeypatch, dict(zip(CUDA, [Disguised(8), Disguised(1)], strict=True)))
-    assert (loaded.engine_name, loaded.degraded) == (CUDA[1], None)
+@pytest.mark.parametrize(("slowness", "taken"), [((8, 1), 1), ((1, 8), 0), ((1, 1), 0)])
+def test_the_fastest_of_the_cuda_engines_is_taken(
+    monkeypatch: pytest.MonkeyPatch, slowness: tuple[int, int], taken: int
+) -> None:
+    """The first one, unless another is faster by far: it leaves more of the processor to the requests."""
+    loaded = load_with(monkeypatch, dict(zip(CUDA, map(Disguised, slowness), strict=True)))
+    assert (loaded.engine_name, loaded.degraded) == (CUDA[taken], None)
 
 
 def test_a_fast_cuda_engine_that_computes_something_else_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
