@@ -16,10 +16,10 @@ _METADATA = "metadata.json"
 _EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
 # A trace keeps what cuDNN was allowed while it was made, TF32 too; a process that runs the file could not forbid it.
-_GRAPH = "graph(%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %output_padding, %groups, %b, %d, %e, %t)"
+_GRAPH = "graph(%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %out, %groups, %b, %d, %e, %t)"
 _TRACED = f"""{_GRAPH}:
   %y = aten::_convolution(
-    %x, %weight, %bias, %stride, %padding, %dilation, %transposed, %output_padding, %groups, %b, %d, %e, %t)
+    %x, %weight, %bias, %stride, %padding, %dilation, %transposed, %out, %groups, %b, %d, %e, %t)
   return (%y)"""
 _FREE = f"""{_GRAPH}:
   %y : Tensor = aten::conv2d(%x, %weight, %bias, %stride, %padding, %dilation, %groups)

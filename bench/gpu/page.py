@@ -85,7 +85,8 @@ def origin(record: Record) -> str:
     machine = record.machine
     versions = ", ".join(f"{name} {record.inputs[name]}" for name in PACKAGES if name in record.inputs)
     host = f"{machine['cpu']}, {machine['cores']} cores"
-    return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}."
+    weights = f", the bundle with weights {record.inputs['weights'][:12]}" if "weights" in record.inputs else ""
+    return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}{weights}."
 
 
 def profiles(report: Report, names: Sequence[str]) -> str:

@@ -24,15 +24,12 @@ class Accuracy:
 
 
 def best_accuracies(bundles: Path) -> dict[str, Accuracy]:
-    """By architecture, the recorded run or the bundle in `bundles` that is best on validation.
+    """By architecture, the bundle in `bundles`; of one that has none there, the recorded run that validation chooses.
 
     Raises InputError when they are of different data: no figure of one can be compared with one of the other.
     """
-    best: dict[str, Accuracy] = {}
-    for accuracy in (*read_recorded(), *read_bundles(bundles)):
-        known = best.get(accuracy.architecture)
-        if known is None or accuracy.validation > known.validation:
-            best[accuracy.architecture] = accuracy
+    ascending = sorted(read_recorded(), key=lambda accuracy: accuracy.validation)
+    best = {accuracy.architecture: accuracy for accuracy in (*ascending, *read_bundles(bundles))}
     data = {accuracy.data for accuracy in best.values()}
     if len(data) > 1:
         raise InputError(f"Accuracies on {' and '.join(sorted(data))} cannot be compared; mend {RUNS}.")

@@ -69,9 +69,9 @@ Made by `python -m bench.pareto`; do not edit. Measured {machine["date"][:10]} o
 
 Speed and size are of fresh weights, exported as a bundle's are. Accuracies are on **{data}**,
 one view each, of the float weights (an int8 file that lost more than 0.3 points would not be kept): of each
-architecture the run or the bundle that is best on validation. The front is drawn by validation too: nothing was chosen
-by the test images. The runs differ in recipe and length, so a point is what was reached, not what the architecture
-could reach; what is not yet trained is not in the plot.
+architecture the bundle that ships, or else the run that is best on validation. The front is drawn by validation too:
+nothing was chosen by the test images. The runs differ in recipe and length, so a point is what was reached, not what
+the architecture could reach; what is not yet trained is not in the plot.
 
 ![Accuracy over speed](pareto.svg)
 """

@@ -32,14 +32,14 @@ this document does not have gets 404 `not_found`, a method that a path does not 
 Newer servers may add fields; ignore those that you do not know."""
 
 _EXAMPLE = {
-    "model": {"name": "cifarnet", "version": "f0e7ee8a34c0", "engine": "onnxruntime-cpu-int8"},
+    "model": {"name": "cifarnet", "version": "6c17af660087", "engine": "onnxruntime-cpu-int8"},
     "predictions": [
         {
             "label": "ship",
             "index": 8,
-            "probability": 0.815487,
+            "probability": 0.901234,
             "confident": False,
-            "probabilities": {"ship": 0.815487, "airplane": 0.104181, "truck": 0.021896},
+            "probabilities": {"ship": 0.901234, "airplane": 0.036044, "bird": 0.018303},
         }
     ],
 }
