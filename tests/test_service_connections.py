@@ -87,3 +87,70 @@ def test_an_answer_of_one_part_comes_too(server: ServerProcess) -> None:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body.content)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+OFFERS = {
+    "Java's HttpClient": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n",
+    "TLS": b"Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+}
+ASK = b"GET /livez HTTP/1.1\r\nHost: here\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 100])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
+def test_who_offers_another_protocol_is_answered_in_this_one(
+    server: ServerProcess, offer: bytes, chunked: bool, pieces: int
+) -> None:
+    body = raw(pictures(2)).content
+    head = b"POST /classify HTTP/1.1\r\nHost: here\r\nContent-Type: application/octet-stream\r\n" + offer
+    framed = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    if chunked:
+        framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    sent = ASK + offer + b"\r\n" + head + framed + ASK + b"Connection: close\r\n\r\n"
+    size = -(-len(sent) // pieces)
+    with connected(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+        answers = read_to_end(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == 3
+    found = json.loads(answers[answers.index(b"{") : answers.rindex(b"}") + 1])
+    assert len(found["predictions"]) == 2
+
+
+def test_many_offers_in_one_piece_are_each_declined(server: ServerProcess) -> None:
+    count = 2000
+    with connected(server) as connection:
+        connection.sendall((ASK + OFFERS["TLS"] + b"\r\n") * count + ASK + b"Connection: close\r\n\r\n")
+        assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == count + 1
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_nothing_follows_the_last_request_of_a_connection_that_made_an_offer(
+    server: ServerProcess, version: bytes
+) -> None:
+    body = raw(pictures(1)).content
+    head = post_head(len(body)).replace(b"HTTP/1.1", b"HTTP/" + version)
+    offer = OFFERS["TLS"].replace(b"upgrade\r\n", b"upgrade, close\r\n")
+    with connected(server) as connection:
+        connection.sendall(head.removesuffix(b"\r\n") + offer + b"\r\n" + body + b"GARBAGE\r\n" + ASK + b"\r\n")
+        answers = read_to_end(connection)
+    assert answers.startswith(b"HTTP/1.1 200 OK")
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 3072\r\nContent-Length: 3073\r\n",
+        b"Content-Length: 3072\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+    ],
+)
+def test_an_offer_makes_no_length_right_that_is_wrong(server: ServerProcess, framing: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(
+            b"POST /classify HTTP/1.1\r\nHost: here\r\n" + OFFERS["TLS"] + framing + b"\r\n" + bytes(3072)
+        )
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400")

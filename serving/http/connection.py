@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.errors import Unreadable
 from serving.http.answer import refusal_response
 from serving.http.pairing import Pairing
+from serving.http.upgrade import Parser
 
 Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 
@@ -73,6 +74,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.app = Connection.front(self.app)
+        self.parser = Parser(self)
         self._crowded = False
         self._in_header = False
         self._header_bytes = 0
