@@ -82,6 +82,15 @@ def test_the_images_of_a_request_count_not_the_request() -> None:
         door.enter()
 
 
+def test_a_few_requests_are_no_crowd_however_large_they_are() -> None:
+    door = crowded(rate=90)
+    door.answer(2 * CROWD, seconds=1 / 90)
+    for _ in range(8):
+        door.enter(images=10 * CROWD)
+    with pytest.raises(QueueFull):
+        door.enter()
+
+
 def test_who_failed_is_outside_again() -> None:
     door = Door()
     for _ in range(10 * CROWD):

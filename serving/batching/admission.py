@@ -14,6 +14,9 @@ from contextlib import contextmanager
 
 from serving.errors import QueueFull
 
+# Requests. Whoever sends many images in each keeps as many on their way as the connections that it has, and would ask
+# again at once: to turn it away costs more than to let it wait, for which the deadline is bound enough.
+_FEW = 8
 _WINDOW = 0.1  # seconds of crowd that give one measurement
 _WEIGHT = 0.3  # of the newest measurement in the running average
 
@@ -29,7 +32,7 @@ class Admission:
     """Counts images between the door and their answers. All methods belong to one event loop."""
 
     def __init__(self, *, crowd: int, max_wait: float, clock: Callable[[], float]) -> None:
-        self._crowd = crowd  # images below which nobody is turned away
+        self._crowd = crowd  # images below which nobody is turned away; nor is anybody before a few requests
         self._max_wait = max_wait  # seconds
         self._clock = clock
         self._visits = 0
@@ -51,7 +54,7 @@ class Admission:
     @contextmanager
     def visit(self) -> Iterator[Visit]:
         """Let a request in for the length of the block. Raises QueueFull when it would wait too long."""
-        if self._inside >= self._crowd and self.wait > self._max_wait:
+        if self._visits >= _FEW and self._inside >= self._crowd and self.wait > self._max_wait:
             raise QueueFull(
                 f"The answer would take about {self.wait:.2g} s, as {self._inside} images come first; try again later.",
                 seconds=self.wait - self._max_wait,
