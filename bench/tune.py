@@ -22,13 +22,13 @@ from bench.serving.workload import Workload, single_pictures
 from cifar_models.atomic import replacing
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
+from serving.engines.registry import CUDA_ATOL
 from serving.settings import available_cores
 
 _LIMITS = (16, 32, 64, 128, 256)
 _FIRST_RATE = 20.0  # requests a second
 _STEPS = (2.0, 1.25, 1.05)  # the rate grows by the first while it holds, then by the next
 _BETTER = _STEPS[-1]
-_FP32_TOLERANCE = 5e-3  # of a probability: CUDA may compute in TF32
 _SEED = 20261123
 
 Holds = Callable[[float], bool]
@@ -71,7 +71,7 @@ def main() -> None:
 def search(options: argparse.Namespace) -> list[Trial]:
     """Every configuration that was tried; each that bore a rate bore more than all before it."""
     precise = options.engine.endswith("int8")
-    pictures = single_pictures() if precise else single_pictures(BUNDLE / "model.onnx", tolerance=_FP32_TOLERANCE)
+    pictures = single_pictures() if precise else single_pictures(BUNDLE / "model.onnx", tolerance=CUDA_ATOL)
     best, floor = Configuration(1, available_cores(), MAX_BATCH), _FIRST_RATE
     trials: list[Trial] = []
     for propose in (as_it_is, *(SEARCHES[name] for name in options.search)):

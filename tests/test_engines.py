@@ -1,6 +1,7 @@
 """Every engine that can run here computes what was exported, whatever the parts and their number."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
 
@@ -129,7 +130,7 @@ class Disguised:
         return probabilities[:, ::-1] if self._wrong else probabilities
 
 
-def load_with(monkeypatch: pytest.MonkeyPatch, engines: dict[str, Disguised | None]) -> LoadedBundle:
+def load_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Disguised | None]) -> LoadedBundle:
     """Load on a machine that has CUDA, with these engines on it; None: one that raises."""
 
     def start(name: str) -> Engine:
@@ -149,13 +150,20 @@ def load_with(monkeypatch: pytest.MonkeyPatch, engines: dict[str, Disguised | No
     return load_bundle(BUNDLE, choice("auto"))
 
 
-@pytest.mark.parametrize(("slowness", "taken"), [((8, 1), 1), ((1, 8), 0), ((1, 1), 0)])
-def test_the_fastest_of_the_cuda_engines_is_taken(
-    monkeypatch: pytest.MonkeyPatch, slowness: tuple[int, int], taken: int
+@pytest.mark.parametrize(("advantage", "taken"), [(0.5, 0), (1.9, 0), (2.1, 1)])
+def test_the_first_cuda_engine_is_taken_unless_another_is_twice_as_fast(
+    monkeypatch: pytest.MonkeyPatch, advantage: float, taken: int
 ) -> None:
-    """The first one, unless another is faster by far: it leaves more of the processor to the requests."""
-    loaded = load_with(monkeypatch, dict(zip(CUDA, map(Disguised, slowness), strict=True)))
+    engines = dict(zip(CUDA, [Disguised(1), Disguised(1)], strict=True))
+    seconds = {engines[CUDA[0]]: advantage, engines[CUDA[1]]: 1.0}
+    monkeypatch.setattr(bundles, "time_batch", lambda engine, size: seconds[engine])
+    loaded = load_with(monkeypatch, engines)
     assert (loaded.engine_name, loaded.degraded) == (CUDA[taken], None)
+
+
+def test_a_cuda_engine_that_is_faster_by_far_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_with(monkeypatch, dict(zip(CUDA, [Disguised(16), Disguised(1)], strict=True)))
+    assert (loaded.engine_name, loaded.degraded) == (CUDA[1], None)
 
 
 def test_a_fast_cuda_engine_that_computes_something_else_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

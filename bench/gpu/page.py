@@ -75,7 +75,7 @@ def sections(report: Report) -> list[str]:
     if figures := report.figures("parity"):
         found.append(f"## Parity\n\n{origin(report.steps['parity'])}\n\n{parity(figures)}")
     if names := [name for name in MODERN if report.figures(name)]:
-        found.append(f"## Our recipes\n\n{origin(report.steps[names[0]])}\n\n{modern(report, names)}")
+        found.append(f"## Our recipes\n\n{place(report.steps[names[0]])}.\n\n{modern(report, names)}")
     if any(report.figures(name) for name in SEEDS):
         found.append(f"## Recipes of the tutorials\n\n{seeds(report)}")
     return found
@@ -83,10 +83,13 @@ def sections(report: Report) -> list[str]:
 
 def origin(record: Record) -> str:
     machine = record.machine
-    versions = ", ".join(f"{name} {record.inputs[name]}" for name in PACKAGES if name in record.inputs)
-    host = f"{machine['cpu']}, {machine['cores']} cores"
     weights = f", the bundle with weights {record.inputs['weights'][:12]}" if "weights" in record.inputs else ""
-    return f"{record.inputs['device']}, {host}, {machine['date']}, revision {machine['revision']}, {versions}{weights}."
+    return f"{place(record)}, {machine['date']}, revision {machine['revision']}{weights}."
+
+
+def place(record: Record) -> str:
+    versions = ", ".join(f"{name} {record.inputs[name]}" for name in PACKAGES if name in record.inputs)
+    return f"{record.inputs['device']}, {record.machine['cpu']}, {record.machine['cores']} cores, {versions}"
 
 
 def profiles(report: Report, names: Sequence[str]) -> str:
@@ -139,7 +142,8 @@ def parity(figures: dict[str, Any]) -> str:
         for file in figures["agreed"]
     ]
     text = (
-        f"Largest differences from eager PyTorch, float32, on the CPU, and what is allowed; {figures['images']} images."
+        "Of a network of the recipe `cifarnet`, the largest differences from eager PyTorch, float32, on the CPU, and "
+        f"what is allowed; {figures['images']} images."
     )
     return f"{text}\n\n{grid(['file', 'arithmetic', 'computed by', *names], rows)}"
 
@@ -150,14 +154,25 @@ def cell(check: Sequence[float] | None) -> str:
 
 def modern(report: Report, names: Sequence[str]) -> str:
     device = report.figures("environment")
-    head = ["recipe", "data", "epochs", "test accuracy", "seconds", f"seconds to {GOAL:.0%} of validation", "images/s"]
+    head = [
+        "recipe",
+        "when, by revision",
+        "data",
+        "epochs",
+        "test accuracy",
+        "seconds",
+        f"seconds to {GOAL:.0%} of validation",
+        "images/s",
+    ]
     limits = ["of the arithmetic's limit", "of the memory's limit"]
     rows = []
     for name in names:
         found = report.figures(name)
         to_goal, rate = found["seconds_to_goal"], found["images_per_second"]
         reached = "not reached" if to_goal is None else f"{to_goal:.1f}"
+        machine = report.steps[name].machine
         texts = [
+            f"{machine['date'][:10]}, {machine['revision'][:7]}",
             found["data"],
             str(found["epochs"]),
             accuracy(found),

@@ -18,10 +18,9 @@ from bench.peers.model import BUNDLE
 from bench.serving.errors import ServerDied
 from bench.serving.server import OURS, ServerProcess, running
 from bench.serving.workload import Workload, raw_batches, single_pictures
-from serving.engines.registry import AUTO
+from serving.engines.registry import AUTO, CUDA_ATOL
 from serving.settings import Settings
 
-_TOLERANCE = 5e-3  # of a probability, as CUDA may compute in TF32: what the server allows of its golden images
 _IMAGES, _MINIATURE_IMAGES = 1024, 16  # of a large request, and of the engine's largest batch
 _CALLERS, _MINIATURE_CALLERS = (64, 8), (2, 1)  # of single pictures, of large requests
 _SECONDS, _MINIATURE_SECONDS = 3.0, 0.5
@@ -55,8 +54,8 @@ def measure(context: Context, asked: str, workers: int, alone: dict[str, float])
     seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
     callers = _MINIATURE_CALLERS if context.miniature else _CALLERS
     file = right_answers(context, asked)
-    pictures = single_pictures(file, tolerance=_TOLERANCE)
-    bulk = raw_batches(file, size=images(context), tolerance=_TOLERANCE)
+    pictures = single_pictures(file, tolerance=CUDA_ATOL)
+    bulk = raw_batches(file, size=images(context), tolerance=CUDA_ATOL)
     settings = Settings(max_batch=images(context))
     variables = {"CIFAR_ENGINE": asked, "CIFAR_MAX_BATCH": str(images(context)), "CIFAR_WORKERS": str(workers)}
     with running(OURS, pictures, variables) as (server, startup):

@@ -24,12 +24,14 @@ class Accuracy:
 
 
 def best_accuracies(bundles: Path) -> dict[str, Accuracy]:
-    """By architecture, the bundle in `bundles`; of one that has none there, the recorded run that validation chooses.
+    """By architecture, the bundle in `bundles`, or else the recorded run; of several, the one that validation chooses.
 
     Raises InputError when they are of different data: no figure of one can be compared with one of the other.
     """
-    ascending = sorted(read_recorded(), key=lambda accuracy: accuracy.validation)
-    best = {accuracy.architecture: accuracy for accuracy in (*ascending, *read_bundles(bundles))}
+    runs, shipped = (
+        sorted(found, key=lambda each: each.validation) for found in (read_recorded(), read_bundles(bundles))
+    )
+    best = {accuracy.architecture: accuracy for accuracy in (*runs, *shipped)}
     data = {accuracy.data for accuracy in best.values()}
     if len(data) > 1:
         raise InputError(f"Accuracies on {' and '.join(sorted(data))} cannot be compared; mend {RUNS}.")
