@@ -1,7 +1,6 @@
 """The service under load, with each engine of the device: single pictures, and requests of 1,024 images."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,9 +95,8 @@ def load(server: ServerProcess, workload: Workload, callers: int, seconds: float
 def scrape(server: ServerProcess) -> dict[str, float]:
     """The sums and counts of its histograms, over all bundles, of which one is asked."""
     families = text_string_to_metric_families(server.ask("GET", "/metrics")[1].decode())
-    samples: Iterable[Any] = (sample for family in families for sample in family.samples)
     found: dict[str, float] = {}
-    for sample in samples:
+    for sample in (sample for family in families for sample in family.samples):
         if sample.name.endswith(("_sum", "_count")):
             found[sample.name] = found.get(sample.name, 0.0) + sample.value
     return found

@@ -1,8 +1,8 @@
 """Probabilities to the text of predictions, for all images of a request at once.
 
 Objects and `json.dumps` take eight times as long, for 1,024 images some milliseconds, and nobody else is answered
-meanwhile. A number is
-written with all its digits, so that it has a fixed place in a line that is otherwise the same for every image.
+meanwhile. A number is written with all its digits, so that it has a fixed place in a line that is otherwise the same
+for every image.
 """
 
 import json
