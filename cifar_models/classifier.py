@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cifar_models.calibration import Calibration
 from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.registry import create_model, find_model
 
@@ -42,10 +43,11 @@ class Classifier(nn.Module):
     """A registered network with its preprocessing, so that nobody else has to know mean, std or layout.
 
     `forward` takes images uint8 [batch, 32, 32, 3] and gives (logits, probabilities), both float32 [batch, classes];
-    probabilities are the softmax of the logits divided by the temperature (Guo et al. 2017).
+    probabilities are the softmax of the logits as its calibration scales them.
     """
 
     temperature: Tensor
+    sharpening: Tensor
 
     def __init__(
         self, architecture: str, *, num_classes: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
@@ -55,11 +57,25 @@ class Classifier(nn.Module):
         self.preprocess = Preprocess(mean, std, spec.channels, spec.size)
         self.network = create_model(architecture, num_classes=num_classes)
         self.register_buffer("temperature", torch.ones(()), persistent=False)
+        self.register_buffer("sharpening", torch.zeros(()), persistent=False)
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(self.temperature.item(), self.sharpening.item())
+
+    def calibrate(self, calibration: Calibration) -> None:
+        self.temperature.fill_(calibration.temperature)
+        self.sharpening.fill_(calibration.sharpening)
 
     def logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(self.preprocess(images))
         return logits.float()
 
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """The logits float32 [batch, classes] whose softmax is honest, as `Calibration` scales them."""
+        best: Tensor = logits.topk(2).values
+        return logits * (1 / self.temperature + self.sharpening * (best[:, :1] - best[:, 1:]))
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.logits(images)
-        return logits, torch.softmax(logits / self.temperature, dim=1)
+        return logits, torch.softmax(self.calibrated(logits), dim=1)

@@ -57,7 +57,7 @@ class Selective(Record):
     """From which probability on an artifact's answer is confident; see `cifar_models.selective`."""
 
     promise: Share  # lower 95 % bound of the precision on validation
-    threshold: Share  # of the top probability at the temperature, rounded to PROBABILITY_DIGITS
+    threshold: Share  # of the top probability, rounded to PROBABILITY_DIGITS
     validation: Selection  # chose the threshold
     test: Selection | None = None  # chose nothing; none: the artifact was not measured on test images
 
@@ -146,15 +146,16 @@ class Origin(Record):
 class Manifest(Record):
     """Everything that a bundle says of itself."""
 
-    # 2 knew no class_accuracies, confusion, selective and export_revision; it is read, and they are none.
-    schema_version: Literal[2, 3] = 3
+    # 2 knew no class_accuracies, confusion, selective and export_revision, which are none then, and 3 no sharpening.
+    schema_version: Literal[2, 3, 4] = 4
     checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
     architecture: str
     parameters: int
     labels: Annotated[list[str], Field(min_length=2)]  # in the order of the outputs
     input: Input
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Annotated[float, Field(gt=0)]  # this and the next are what a `cifar_models.calibration` is made of
+    sharpening: Annotated[float, Field(ge=0)] = 0.0
     weights_sha256: Sha256  # of the weights that all artifacts hold, the large ones rounded to float16
     rounding: Parity  # of those weights with the checkpoint's own
     origin: Origin

@@ -67,8 +67,6 @@ def check_options(options: argparse.Namespace) -> None:
     options.formats = [key for key in FORMATS if key in options.formats]
     if options.formats == ["safetensors-fp32"]:
         raise InputError("--formats safetensors-fp32 alone would be served by nothing; add onnx-fp32.")
-    if "onnx-int8" in options.formats and "onnx-fp32" not in options.formats:
-        raise InputError("--formats onnx-int8 is made of onnx-fp32; name both.")
 
 
 if __name__ == "__main__":

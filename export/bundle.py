@@ -1,6 +1,7 @@
 """A checkpoint to a bundle: every file is made, compared with the reference, and measured."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,7 @@ def export_bundle(
             parameters=sum(parameter.numel() for parameter in model.network.parameters()),
             labels=source.checkpoint.labels,
             input=Input.model_validate({"mean": source.checkpoint.mean, "std": source.checkpoint.std}),
-            temperature=model.temperature.item(),
+            **asdict(model.calibration),
             weights_sha256=weights_sha256(model),
             rounding=rounding,
             origin=describe_origin(source),
@@ -88,16 +89,19 @@ def write_files(model: Classifier, source: Source, folder: Path, name: str, form
         labels=checkpoint.labels,
         mean=checkpoint.mean,
         std=checkpoint.std,
-        temperature=model.temperature.item(),
+        calibration=model.calibration,
         weights_sha256=weights_sha256(model),
         trained_on=checkpoint.data_name,
         source_revision=checkpoint.source_revision,
     )
     paths = {key: folder / FORMATS[key].file for key in formats}
-    if "onnx-fp32" in paths:
-        graph = export_onnx(model, paths["onnx-fp32"], description)
+    if paths.keys() & {"onnx-fp32", "onnx-int8"}:
+        whole = folder / FORMATS["onnx-fp32"].file
+        graph = export_onnx(model, whole, description)
         if "onnx-int8" in paths:
             export_int8(graph, source.calibration.images, paths["onnx-int8"], description)
+        if "onnx-fp32" not in paths:
+            whole.unlink()  # it was wanted for its graph alone
     if "torchscript-fp32" in paths:
         export_torchscript(model, paths["torchscript-fp32"], description)
         rewrite_archive(paths["torchscript-fp32"])
@@ -118,7 +122,7 @@ def check_files(
         try:
             artifact, run = check_file(key, path, source, evidence, cuda=cuda, tested=key in tested)
         except ParityError as error:
-            if key != "onnx-int8":
+            if key != "onnx-int8" or len(formats) == 1:
                 raise
             path.unlink()
             report(f"No {path.name}: {error}")

@@ -43,8 +43,9 @@ numbers. `manifest.json` has the sha256 of each; `golden.npz` has images and the
 
 {as_markdown(accuracy_table(manifest))}
 
-The data are {test.data}. The temperature, {manifest.temperature:.4f}, was fitted on validation; the test images chose
-nothing. ECE: expected calibration error, 15 bins. NLL: negative log likelihood, nats.
+The data are {test.data}. The temperature, {manifest.temperature:.4f}, and the sharpening for a margin of 1 between the
+best two logits, {manifest.sharpening:.4f}, were fitted on validation; the test images chose nothing.
+ECE: expected calibration error, 15 bins. NLL: negative log likelihood, nats.
 {describe_confidence(manifest)}{describe_labels(manifest)}
 ## Agreement
 
@@ -56,7 +57,7 @@ Differences from eager PyTorch, float32, on the CPU; an export that differs by m
 
 Epoch {origin.epoch} of `python -m training.fit` at revision `{origin.source_revision}`,
 on {origin.training_images:,} images of {origin.data};
-{origin.validation_images:,} were held out, to choose the epoch and the temperature. {describe_making(manifest)}
+{origin.validation_images:,} were held out, to choose the epoch and the calibration. {describe_making(manifest)}
 
 ## Limits
 

@@ -20,7 +20,7 @@ class Comparison(StrEnum):
 # Of the weights rounded to float16 with the checkpoint: both are run in the same way.
 ROUNDING = frozenset({Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.LABELS, Comparison.ACCURACIES})
 EVERY = frozenset(Comparison)
-# How far outputs are from the reference's: the limit goes with the logits and the temperature, and int8 has none.
+# How far outputs are from the reference's: the limit goes with the logits and the calibration, and int8 has none.
 MEASURED = frozenset(
     {Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.EXTREME_LOGITS, Comparison.EXTREME_PROBABILITIES}
 )

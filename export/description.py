@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from cifar_models.bundle import Bundle, BundleError
+from cifar_models.calibration import Calibration
 from cifar_models.manifest import Artifact
 from export.formats import FORMATS
 
@@ -15,7 +16,7 @@ def describe(
     labels: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
-    temperature: float,
+    calibration: Calibration,
     weights_sha256: str,
     trained_on: str,
     source_revision: str,
@@ -28,7 +29,8 @@ def describe(
         "outputs": "logits, probabilities: float32 [batch, classes]",
         "mean": json.dumps(list(mean)),
         "std": json.dumps(list(std)),
-        "temperature": str(temperature),
+        "temperature": str(calibration.temperature),
+        "sharpening": str(calibration.sharpening),
         "weights_sha256": weights_sha256,
         "trained_on": trained_on,
         "source_revision": source_revision,
@@ -37,7 +39,7 @@ def describe(
 
 
 def check_description(bundle: Bundle, artifact: Artifact) -> None:
-    """Raises BundleError when a file was made of other labels, preprocessing, temperature or weights."""
+    """Raises BundleError when a file was made of other labels, preprocessing, calibration or weights."""
     manifest = bundle.manifest
     promised = describe(
         name=manifest.name,
@@ -45,7 +47,7 @@ def check_description(bundle: Bundle, artifact: Artifact) -> None:
         labels=manifest.labels,
         mean=manifest.input.mean,
         std=manifest.input.std,
-        temperature=manifest.temperature,
+        calibration=Calibration(manifest.temperature, manifest.sharpening),
         weights_sha256=manifest.weights_sha256,
         trained_on=manifest.origin.data,
         source_revision=manifest.origin.source_revision,

@@ -14,7 +14,7 @@ from cifar_models.picture import Pixels
 
 _BATCH = 32
 # What holds the arithmetic and what lies between. Not the preprocessing, which is exact in float, and not the softmax
-# and the temperature, whose outputs would come in steps of 1/255.
+# and the calibration, whose outputs would come in steps of 1/255.
 _QUANTISED = ["Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu"]
 
 
@@ -42,7 +42,7 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
             path,
             Calibration(images),
             op_types_to_quantize=_QUANTISED,
-            nodes_to_exclude=[first_convolution(prepared)],
+            nodes_to_exclude=float_nodes(prepared),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             **options,
@@ -50,10 +50,16 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
     write_metadata(path, metadata)
 
 
-def first_convolution(path: Path) -> str:
-    """The one that sees the pixels stays float: it costs little, and a whitening stem amplifies what rounding does."""
-    name: str = next(node.name for node in onnx.load(path).graph.node if node.op_type == "Conv")
-    return name
+def float_nodes(path: Path) -> list[str]:
+    """The names of those that stay float beside what is never quantised.
+
+    The convolution that sees the pixels: it costs little, and a whitening stem amplifies what rounding does. And what
+    comes after the logits, where an addition of the calibration's would be taken for one of the network's.
+    """
+    nodes = list(onnx.load(path).graph.node)
+    first = next(node for node in nodes if node.op_type == "Conv")
+    end = next(index for index, node in enumerate(nodes) if "logits" in node.output)
+    return [node.name for node in (first, *nodes[end + 1 :])]
 
 
 def write_metadata(path: Path, metadata: dict[str, str]) -> None:

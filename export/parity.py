@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cifar_models.calibration import Calibration
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
@@ -72,7 +73,7 @@ class Evidence:
         self.extremes = extreme_images()
         self.real_outputs = run_reference(model, real.images)
         self.extreme_outputs = run_reference(model, self.extremes)
-        self.temperature = model.temperature.item()
+        self.calibration = model.calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,10 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
         if tolerance.logit is not None:  # int8 rounds, and of a picture of nothing no label is right
             judged.append((extreme, evidence.extreme_outputs))
         checks = [
-            *compare_outputs(found, evidence.real_outputs, tolerance, evidence.temperature),
+            *compare_outputs(found, evidence.real_outputs, tolerance, evidence.calibration),
             compare_labels(judged, tolerance),
             compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
-            *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.temperature, names=_EXTREME),
+            *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.calibration, names=_EXTREME),
             *check_stability(run, threaded, evidence.real.images, found, tolerance.rows, batches=evidence.batches),
         ]
     except Exception as error:  # each format raises its own
@@ -110,11 +111,11 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
 
 
 def check_rounding(checkpoint: Classifier, evidence: Evidence) -> Parity:
-    """Compare the reference with the trained checkpoint, at the reference's temperature. Raises ParityError."""
-    checkpoint.temperature.fill_(evidence.temperature)
+    """Compare the reference with the trained checkpoint, with the reference's calibration. Raises ParityError."""
+    checkpoint.calibrate(evidence.calibration)
     trained, rounded = run_reference(checkpoint, evidence.real.images), evidence.real_outputs
     checks = [
-        *compare_outputs(rounded, trained, ROUNDING, evidence.temperature),
+        *compare_outputs(rounded, trained, ROUNDING, evidence.calibration),
         compare_labels([(rounded, trained)], ROUNDING),
         compare_accuracies(rounded, trained, ROUNDING, evidence.real.labels),
     ]
@@ -137,7 +138,7 @@ def compare_outputs(
     found: Outputs,
     reference: Outputs,
     tolerance: Tolerance,
-    temperature: float,
+    calibration: Calibration,
     *,
     names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
 ) -> list[Check]:
@@ -146,7 +147,7 @@ def compare_outputs(
     if logit is not None:
         logit += tolerance.relative * float(np.abs(reference[0]).max())
     if probability is not None:
-        probability *= max(1.0, 1 / temperature)  # a low temperature multiplies what the logits differ by
+        probability *= max(1.0, calibration.steepness)  # it multiplies what the logits differ by
     return [
         Check(name=name, difference=float(np.abs(one - other).max()), allowed=allowed)
         for name, one, other, allowed in zip(names, found, reference, (logit, probability), strict=True)

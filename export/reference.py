@@ -4,13 +4,13 @@ import hashlib
 
 import torch
 
+from cifar_models.calibration import fit_calibration
 from cifar_models.checkpoint import Checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.fold import fold_batch_norm
 from cifar_models.picture import Pixels
-from cifar_models.temperature import fit_temperature
 from export.runner import CPU, Outputs
 from export.torch_runner import torch_runner
 
@@ -18,16 +18,16 @@ _LARGE = 1000  # numbers
 
 
 def build_reference(checkpoint: Checkpoint, validation: ImageSet) -> Classifier:
-    """The trained model in eval mode, as it will be served: batch norm folded, weights rounded, temperature fitted.
+    """The trained model in eval mode, as it will be served: batch norm folded, weights rounded, calibrated.
 
-    The temperature is fitted on `validation`. Raises InputError when a weight is not finite. How far all this is from
+    The calibration is fitted on `validation`. Raises InputError when a weight is not finite. How far all this is from
     the checkpoint is for `parity.check_rounding` to say.
     """
     model = checkpoint.classifier()
     model.network = fold_batch_norm(model.network)
     round_to_half(model)
     logits, _ = run_reference(model, validation.images)
-    model.temperature.fill_(fit_temperature(logits, validation.labels))
+    model.calibrate(fit_calibration(logits, validation.labels))
     return model
 
 

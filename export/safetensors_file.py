@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cifar_models.calibration import Calibration
 from cifar_models.classifier import Classifier
 from cifar_models.fold import fold_batch_norm
 from export.runner import Runner, Target
@@ -49,7 +50,7 @@ def load_safetensors(path: Path) -> Classifier:
     )
     model.network = fold_batch_norm(model.network)
     model.network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    model.temperature.fill_(float(metadata["temperature"]))
+    model.calibrate(Calibration(float(metadata["temperature"]), float(metadata["sharpening"])))
     return model.eval()
 
 

@@ -83,12 +83,18 @@ def test_the_first_tutorial_s_test_log_ends_with_the_test_accuracy(evaluated: Pa
     assert last.value == pytest.approx(report["test"]["accuracy"])
 
 
-def test_the_likelihood_is_given_before_and_after_the_temperature(
+def probabilities(report: dict[str, Any], logits: Tensor) -> Tensor:
+    """As the report's calibration makes them of logits."""
+    best = logits.topk(2, dim=1).values
+    return torch.softmax(logits * (1 / report["temperature"] + report["sharpening"] * (best[:, :1] - best[:, 1:])), 1)
+
+
+def test_the_likelihood_is_given_before_and_after_calibration(
     evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
 ) -> None:
     logits, labels = predictions(evaluated, tiny_data, split)
-    before, after = F.cross_entropy(logits, labels).item(), F.cross_entropy(logits / report["temperature"], labels)
-    assert report[split]["nll"] == pytest.approx({"before": before, "after": after.item()}, rel=1e-3)
+    before, after = F.cross_entropy(logits, labels), F.nll_loss(probabilities(report, logits).log(), labels)
+    assert report[split]["nll"] == pytest.approx({"before": before.item(), "after": after.item()}, rel=1e-3)
 
 
 def test_the_temperature_is_the_best_one_on_validation(
@@ -97,7 +103,11 @@ def test_the_temperature_is_the_best_one_on_validation(
     logits, labels = predictions(evaluated, tiny_data, "validation")
     near = {share * report["temperature"] for share in (0.9, 1.0, 1.1)}
     allowed = {temperature for temperature in near if 0.049 < temperature < 20.1}  # few epochs may ask for less
-    best = min(allowed, key=lambda temperature: F.cross_entropy(logits / temperature, labels).item())
+
+    def loss(temperature: float) -> float:
+        return F.nll_loss(probabilities({**report, "temperature": temperature}, logits).log(), labels).item()
+
+    best = min(allowed, key=loss)
     assert best == report["temperature"]
     assert report["validation"]["nll"]["after"] <= report["validation"]["nll"]["before"]
 
@@ -106,8 +116,8 @@ def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(
     evaluated: Path, tiny_data: Path, report: dict[str, Any], split: str
 ) -> None:
     logits, labels = predictions(evaluated, tiny_data, split)
-    for key, temperature in (("before", 1.0), ("after", report["temperature"])):
-        confidence, answers = torch.softmax(logits / temperature, 1).max(1)
+    for key, found in (("before", torch.softmax(logits, 1)), ("after", probabilities(report, logits))):
+        confidence, answers = found.max(1)
         right = (answers == labels).double()
         bins = (confidence * 15).long().clamp(max=14)
         distances = [abs((confidence - right)[bins == each].sum().item()) for each in range(15)]

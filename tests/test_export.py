@@ -123,9 +123,10 @@ def test_the_int8_file_quantises_weights_by_channel_and_leaves_both_ends_float(t
         assert values.dtype == np.int8
         assert scale.shape == (values.shape[channels],) == (max(scale.shape),)
     (softmax,) = (node for node in graph.node if node.op_type == "Softmax")
-    divide = makers[softmax.input[0]]
-    assert divide.op_type == "Div"
-    assert weights[divide.input[1]].dtype == np.float32  # the temperature
+    calibration = [node for node in graph.node if node.op_type == "TopK"]
+    while calibration[-1] is not softmax:
+        calibration.append(next(node for node in graph.node if calibration[-1].output[0] in node.input))
+    assert {"QuantizeLinear", "DequantizeLinear"}.isdisjoint(node.op_type for node in calibration)
     assert list(softmax.output) == ["probabilities"]
 
 
@@ -188,6 +189,7 @@ def test_every_file_describes_itself_as_the_manifest_does(tiny_bundle: Path, man
         assert json.loads(described["labels"]) == manifest.labels
         assert described["weights_sha256"] == manifest.weights_sha256
         assert float(described["temperature"]) == manifest.temperature
+        assert float(described["sharpening"]) == manifest.sharpening
         assert (described["name"], described["architecture"]) == (manifest.name, manifest.architecture)
         assert json.loads(described["mean"]) == list(manifest.input.mean)
 
@@ -258,4 +260,12 @@ def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path:
         "test",
     ]  # of its kind it is the first
     assert "memory layouts" in done.stdout  # the table of what was compared
+    command("export.verify", tmp_path / "m")
+
+
+def test_the_int8_file_can_be_the_only_one(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, "--formats", "onnx-int8")
+    (artifact,) = open_bundle(tmp_path / "m").manifest.artifacts
+    assert artifact.key == "onnx-int8"
+    assert not (tmp_path / "m" / FORMATS["onnx-fp32"].file).exists()
     command("export.verify", tmp_path / "m")

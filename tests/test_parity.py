@@ -13,11 +13,11 @@ from conftest import tiny_images
 from torch import nn
 from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
 
+from cifar_models.calibration import fit_calibration
 from cifar_models.cifar10 import LABELS, MEAN, STD
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.picture import Pixels
-from cifar_models.temperature import fit_temperature, softmax
 from export.comparison import EVERY
 from export.formats import FORMATS, open_runner
 from export.onnx_file import OPSET, export_onnx
@@ -42,6 +42,7 @@ DESCRIPTION = {
     "mean": json.dumps(MEAN),
     "std": json.dumps(STD),
     "temperature": "1",
+    "sharpening": "0",
 }
 
 
@@ -259,11 +260,11 @@ def test_sums_in_another_order_are_no_reason_to_refuse_a_network_that_is_always_
     torch.manual_seed(0)
     model = Classifier("lenet", num_classes=len(LABELS)).eval()
     always_right = np.eye(len(LABELS))
-    model.temperature.fill_(fit_temperature(always_right, np.arange(len(LABELS))))
+    model.calibrate(fit_calibration(always_right, np.arange(len(LABELS))))
     rounding = np.float32(2.5e-6) * np.array([1, -1] * 5, np.float32)  # as large as ONNX Runtime's
 
     def run(images: Pixels) -> Outputs:
         logits = run_reference(model, images)[0] + rounding
-        return logits, softmax(logits / model.temperature.item()).astype(np.float32)
+        return logits, model.calibration.probabilities(logits).astype(np.float32)
 
     check_parity("onnx-fp32", lambda target: Runner(run, "test"), Evidence(model, real))

@@ -72,7 +72,7 @@ def client(threshold: float, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 "validation": selection,
                 "test": selection,
             }
-        manifest.update(schema_version=3, name="cautious")
+        manifest.update(schema_version=4, name="cautious")
 
     edit_manifest(copy_bundle(MODELS / "cifarnet", folder / "models" / "cautious"), state)
     without = copy_bundle(MODELS / "cifarnet", folder / "models" / "cifarnet")

@@ -32,7 +32,7 @@ class Teacher:
     def logits(self, classifier: Classifier, pixels: Tensor, views: Views) -> Tensor:
         x = classifier.preprocess(pixels)
         logits: Tensor = classifier.network(cut_out(x, views, self.cutout) if self.cutout else x)
-        return logits.float() / classifier.temperature
+        return classifier.calibrated(logits.float())
 
     def loss(self, logits: Tensor, targets: Tensor, label_loss: Tensor) -> Tensor:
         """Share `weight` of the divergence from the targets, the rest of the labels' own loss.

@@ -1,6 +1,7 @@
 """Evaluate a run: python -m training.evaluate runs/NAME [--data DIR]: report.json and report.html in its folder."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ def main() -> None:
     checkpoint = load_checkpoint(options.run / "best.pt")
     training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
     validation = training.subset(checkpoint.validation.numpy())
-    temperature, evaluations = evaluate(checkpoint, validation, test, local_device())
+    calibration, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
         "checkpoint": str(options.run / "best.pt"),
         "epoch": checkpoint.epoch,
         "data": checkpoint.data_name,
         "chosen_by": "validation accuracy; the test images chose nothing",
-        "temperature": temperature,
+        **asdict(calibration),
         "recipe": checkpoint.recipe,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
@@ -65,8 +66,9 @@ def render(
     return page(
         f"{checkpoint.architecture} on {checkpoint.data_name}",
         f"<p>Epoch {checkpoint.epoch}, chosen by validation accuracy: the test images chose nothing. "
-        f"Probabilities at temperature {report['temperature']:.3f}, fitted on validation; one view of each image.</p>",
-        section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after the temperature."),
+        f"Probabilities at temperature {report['temperature']:.3f}, sharpened by {report['sharpening']:.3f} for a "
+        "margin of 1, both fitted on validation; one view of each image.</p>",
+        section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after calibration."),
         section(
             "Training",
             *(curves(history, what, chosen=checkpoint.epoch) for what in ("loss", "accuracy")),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cifar_models.calibration import Calibration, fit_calibration
 from cifar_models.checkpoint import Checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
@@ -18,18 +19,17 @@ from cifar_models.metrics import (
     reliability,
     wilson_interval,
 )
-from cifar_models.temperature import fit_temperature, softmax
 
 _BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Of one set of images, one view each. Probabilities [n, classes] are those at the temperature."""
+    """Of one set of images, one view each. Probabilities [n, classes] are calibrated."""
 
     split: str
     images: ImageSet
-    raw: Floats  # probabilities at temperature 1
+    raw: Floats  # probabilities as they were, at temperature 1
     probabilities: Floats
 
     @property
@@ -87,19 +87,22 @@ def class_report(confusion: Any, index: int) -> dict[str, Any]:
 
 def evaluate(
     checkpoint: Checkpoint, validation: ImageSet, test: ImageSet, device: torch.device
-) -> tuple[float, list[Evaluation]]:
-    """The temperature that `validation` asks for, and the evaluations of both sets at it."""
+) -> tuple[Calibration, list[Evaluation]]:
+    """The calibration that `validation` asks for, and the evaluations of both sets with it."""
     model = checkpoint.classifier().to(device)
     logits = {"validation": predict(model, validation, device), "test": predict(model, test, device)}
-    temperature = fit_temperature(logits["validation"], validation.labels)
+    calibration = fit_calibration(logits["validation"], validation.labels)
     sets = {"validation": validation, "test": test}
     evaluations = [
         Evaluation(
-            split=split, images=images, raw=softmax(logits[split]), probabilities=softmax(logits[split] / temperature)
+            split=split,
+            images=images,
+            raw=Calibration().probabilities(logits[split]),
+            probabilities=calibration.probabilities(logits[split]),
         )
         for split, images in sets.items()
     ]
-    return temperature, evaluations
+    return calibration, evaluations
 
 
 @torch.inference_mode()

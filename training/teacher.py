@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cifar_models.calibration import fit_calibration
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.fold import fold_batch_norm
-from cifar_models.temperature import fit_temperature
 from training.distillation import Teacher
 from training.evaluation import predict
 from training.model import NORMALISATION
@@ -33,9 +33,9 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
 
 
 def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
-    """With the temperature that makes it honest, so that of several teachers none counts more for being loud."""
+    """Made honest, so that of several teachers none counts more for being loud."""
     logits = predict(classifier, held_out, torch.device("cpu"))
-    classifier.temperature.fill_(fit_temperature(logits, held_out.labels))
+    classifier.calibrate(fit_calibration(logits, held_out.labels))
     return classifier
 
 

@@ -32,6 +32,7 @@ def as_json(measured: Sequence[MeasuredBundle], machine: dict[str, Any]) -> str:
 def bundle_as_json(measured: MeasuredBundle) -> dict[str, Any]:
     return {
         "temperature": measured.bundle.manifest.temperature,
+        "sharpening": measured.bundle.manifest.sharpening,
         "bytes": measured.bytes,
         "served": measured.served.artifact.file,
         "images_per_second": round(measured.images_per_second),
@@ -85,13 +86,13 @@ def render(measured: Sequence[MeasuredBundle], machine: dict[str, Any], pictures
     return f"""# Models: what the bundles are worth
 
 Made by `make report`; do not edit. The shipped files, measured on the {first.images:,} test images of **{first.data}**,
-one view each. Epoch, temperature and threshold were chosen on validation images; the test images chose nothing.
+one view each. Epoch, calibration and threshold were chosen on validation images; the test images chose nothing.
 {describe_machine(machine)}
 
 {as_markdown(summary_table(measured))}
 
 The figures are those of the file that a processor is given: int8, where the bundle has it; images/s in batches of
-{BATCH} with {measured[0].threads} threads. ECE: expected calibration error, 15 bins, at the temperature. NLL: nats.
+{BATCH} with {measured[0].threads} threads. ECE: expected calibration error, 15 bins, calibrated. NLL: nats.
 Confident: the share of the answers that the server marks so. {describe_size(measured)}
 `models.json` has it all for programs.
 
@@ -112,12 +113,12 @@ def describe_machine(machine: dict[str, Any]) -> str:
 
 
 def render_bundle(measured: MeasuredBundle, pictures: dict[str, str]) -> str:
-    name, served = measured.bundle.folder.name, measured.served
+    name, served, manifest = measured.bundle.folder.name, measured.served, measured.bundle.manifest
     shown = "\n".join(f"![{name}: {what}]({PurePosixPath(path)})" for what, path in pictures.items())
     return f"""## {name}
 
-Temperature {measured.bundle.manifest.temperature:.4f}. How it was made, and how its files agree, is in its
-[model card](../models/{name}/README.md).
+Temperature {manifest.temperature:.4f}, sharpening {manifest.sharpening:.4f}. How it was made,
+and how its files agree, is in its [model card](../models/{name}/README.md).
 
 {as_markdown(file_table(measured))}
 

@@ -71,10 +71,10 @@ function describe({ version, engine, manifest }) {
   };
   const more = {
     "Trained on": `${count(origin.training_images)} images of ${origin.data}`,
-    "Held out": `${count(origin.validation_images)} images, to choose the epoch and the temperature`,
+    "Held out": `${count(origin.validation_images)} images, to choose the epoch and the calibration`,
     Epoch: origin.epoch,
     Recipe: code(Object.entries(origin.recipe).map((pair) => pair.join("=")).join(" ")),
-    Temperature: manifest.temperature.toFixed(4),
+    Temperature: `${manifest.temperature.toFixed(4)}, sharpening ${(manifest.sharpening ?? 0).toFixed(4)}`,
     "Differs by": artifact?.parity.checks.map(({ name, difference }) => `${name} ${shorten(difference)}`).join(", "),
     Made: manifest.created.slice(0, 10),
     Source: code(origin.source_revision.slice(0, 12)),
