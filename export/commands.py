@@ -13,7 +13,7 @@ Value = str | int | float | bool
 
 def commands(manifest: Manifest) -> str:
     """Lines that make the bundle again, run in a checkout of this package with its data in `data/`."""
-    origin, run = manifest.origin, f"runs/{manifest.name}"
+    origin, run = manifest.origin, free_run(manifest)
     # Every field of the recipe, so that defaults may change and the command means the same.
     options = (option(name, value) for name, value in origin.recipe.items())
     train = [["python", "-m", "training.fit"], *options, ["--data-name", origin.data], ["--out", run]]
@@ -23,6 +23,15 @@ def commands(manifest: Manifest) -> str:
     if manifest.export_revision not in (None, origin.source_revision):
         steps += checkout(str(manifest.export_revision))
     return "\n".join([*steps, wrap(export)])
+
+
+def free_run(manifest: Manifest) -> str:
+    """The folder of the run: not one of those that it learned from, which training would refuse to replace."""
+    recipe, run = manifest.origin.recipe, f"runs/{manifest.name}"
+    ancestors = [str(recipe.get("start", "")), *str(recipe.get("teachers", "")).split(",")]
+    while any(path.startswith(f"{run}/") for path in ancestors):
+        run += "-next"
+    return run
 
 
 def option(name: str, value: Value) -> list[str]:

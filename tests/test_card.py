@@ -75,6 +75,15 @@ def test_the_command_of_every_recipe_is_that_recipe(
     assert parse_fit().data_name == "somebody's images; $HOME"
 
 
+@pytest.mark.parametrize("ancestor", ["start", "teachers"])
+def test_the_commands_do_not_replace_a_run_that_they_learn_from(manifest: Manifest, ancestor: str) -> None:
+    recipe = {**asdict(RECIPES["resnet18"]), ancestor: f"runs/{manifest.name}/best.pt"}
+    origin = manifest.origin.model_copy(update={"recipe": recipe})
+    text = commands(manifest.model_copy(update={"origin": origin})).replace("\\\n", " ")
+    assert f"--out runs/{manifest.name}-next" in " ".join(text.split())
+    assert f"python -m export runs/{manifest.name}-next/best.pt --out models/{manifest.name} " in " ".join(text.split())
+
+
 def test_the_export_command_makes_the_same_formats_of_the_run_just_trained(
     shown: dict[str, list[str]], manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
