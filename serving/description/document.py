@@ -32,14 +32,14 @@ this document does not have gets 404 `not_found`, a method that a path does not 
 Newer servers may add fields; ignore those that you do not know."""
 
 _EXAMPLE = {
-    "model": {"name": "cifarnet", "version": "6c17af660087", "engine": "onnxruntime-cpu-int8"},
+    "model": {"name": "cifarnet", "version": "65c97549abab", "engine": "onnxruntime-cpu-int8"},
     "predictions": [
         {
             "label": "ship",
             "index": 8,
-            "probability": 0.901234,
+            "probability": 0.886720,
             "confident": False,
-            "probabilities": {"ship": 0.901234, "airplane": 0.036044, "bird": 0.018303},
+            "probabilities": {"ship": 0.886720, "airplane": 0.040017, "bird": 0.020844},
         }
     ],
 }
