@@ -8,7 +8,7 @@ from cifar_models.metrics import Floats, Labels
 
 _SMALLEST_INVERSE = 0.05  # temperature 20: a network that knows nothing has no finite optimum
 _LARGEST_INVERSE = 20.0  # nor has one that is never wrong
-_SIGNIFICANT = 3.841  # of a likelihood ratio with one degree of freedom, at 5 % (Wilks 1938)
+_SIGNIFICANT = 3.841  # of a likelihood ratio with one degree of freedom, at 2.5 % as it is one-sided (Wilks 1938)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Calibration:
     The margin is that of the largest logit over the second. Without sharpening this is the temperature of Guo et al.
     2017. A network that has learned its training images by heart needs more: it is too sure of what it half knows, and
     not of what it knows, and one temperature mends the one at the other's cost. No label changes, as no factor is
-    below 0, and of two pictures the one with the larger margin stays the surer one.
+    below 0.
     """
 
     temperature: float = 1.0  # above 0
@@ -30,7 +30,10 @@ class Calibration:
 
     @property
     def steepness(self) -> float:
-        """How much more a probability moves than at temperature 1, when a logit does, where it moves most."""
+        """How much more a probability of two labels moves than at temperature 1, where it moves most with a logit.
+
+        Of more labels, sharpening can move it more; a gate that goes by this is the stricter one.
+        """
         margin = np.linspace(0, 50, 5001)
         apart = margin * (1 / self.temperature + self.sharpening * margin)
         slopes = (1 / self.temperature + 2 * self.sharpening * margin) / np.cosh(np.minimum(apart, 700) / 2) ** 2

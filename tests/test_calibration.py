@@ -97,7 +97,7 @@ def test_logits_that_are_confidently_wrong_are_damped_as_far_as_allowed() -> Non
     assert (found.temperature, found.sharpening) == pytest.approx((20, 0))
 
 
-def test_no_label_changes_and_the_larger_margin_stays_the_surer_one() -> None:
+def test_no_label_changes_and_of_two_labels_the_larger_margin_stays_the_surer_one() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (500, 2))
     probabilities = Calibration(1.5, 0.2).probabilities(logits)
     assert np.array_equal(probabilities.argmax(1), logits.argmax(1))
@@ -105,7 +105,7 @@ def test_no_label_changes_and_the_larger_margin_stays_the_surer_one() -> None:
 
 
 @pytest.mark.parametrize("calibration", [Calibration(), Calibration(0.5), Calibration(2.0, 0.3), Calibration(0.9, 1.5)])
-def test_no_probability_moves_more_than_its_steepness_says(calibration: Calibration) -> None:
+def test_no_probability_of_two_moves_more_than_its_steepness_says(calibration: Calibration) -> None:
     margin = np.linspace(-8, 8, 4001)
     pair = np.stack([margin, np.zeros_like(margin)], axis=1)
     first = calibration.probabilities(pair)[:, 0]
