@@ -11,7 +11,7 @@ from serving.errors import Unacceptable
 from serving.http.predictions import PredictionWriter
 
 MODEL = {"name": 'a "b"', "version": "0", "engine": "é"}
-LABELS = ['say "a"', "é", "\\", "d"]
+LABELS = ['say "a"', "é", "\\", "100 %d"]
 THRESHOLD = 0.75
 # Of halves that binary fractions have exactly, of sums that rounding takes past 1 or below 0, and of equal ones.
 ROWS = np.array(

@@ -80,10 +80,11 @@ class RequestReader:
         if encoding.lower() != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
+        query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
         body = HeldBody(self._held)
         try:
             await self._fill(body, request)
-            opened = await self._run(body.size > _INLINE_BYTES, parse, body.join(), content_type, request.query_params)
+            opened = await self._run(body.size > _INLINE_BYTES, parse, body.join(), content_type, query)
             return await self._decode(opened), opened.options
         finally:
             body.give_back()
@@ -190,9 +191,8 @@ def decode_all(images: Sequence[Image.Image | Pixels] | Pixels) -> Pixels:
     """uint8 [n, 32, 32, 3]; raises Unreadable."""
     if isinstance(images, np.ndarray):
         return images
-    return np.stack(
-        [
-            decode_picture(image, index=index) if isinstance(image, Image.Image) else image
-            for index, image in enumerate(images)
-        ]
-    )
+    decoded = [
+        decode_picture(image, index=index) if isinstance(image, Image.Image) else image
+        for index, image in enumerate(images)
+    ]
+    return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
