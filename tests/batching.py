@@ -40,6 +40,7 @@ class Engine:
             self.released.set()
 
     lanes = 1
+    processors = 1
 
     def __call__(self, *parts: Pixels) -> Probabilities:
         images = np.concatenate(parts)

@@ -32,6 +32,7 @@ class BreakableEngine:
     """The real one, and switches: it can be held, fail, or compute something else. It remembers its first pixels."""
 
     lanes = 1
+    processors = 1
     batcher: Batcher  # in front of it
 
     def __init__(self, path: Path, threads: int, max_batch: int) -> None:

@@ -39,8 +39,8 @@ class Call:
 class SteppedEngine:
     """Answers each image with its number when it is told to; fails on poisoned ones."""
 
-    def __init__(self, clock: Clock, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, clock: Clock, lanes: int, processors: int) -> None:
+        self.lanes, self.processors = lanes, processors
         self.poison: set[int] = set()
         self.calls: list[Call] = []
         self.inside: list[Call] = []
@@ -105,9 +105,9 @@ class Request:
 class Stage:
     """Moves callers, engine and clock, and lets everything settle after each step."""
 
-    def __init__(self, *, lanes: int, max_queue: int) -> None:
+    def __init__(self, *, lanes: int, max_queue: int, processors: int = 1) -> None:
         self.clock = Clock()
-        self.engine = SteppedEngine(self.clock, lanes)
+        self.engine = SteppedEngine(self.clock, lanes, processors)
         self.max_queue = max_queue
         self.batcher = Batcher(self.engine, max_batch=MAX_BATCH, max_queue=max_queue, clock=lambda: self.clock.now)
         self.requests: list[Request] = []

@@ -116,7 +116,7 @@ def test_full_batches_tell_more_of_the_pace_than_lone_images() -> None:
 def test_twice_the_load_that_the_engine_bears_is_served_in_time_or_refused_at_once() -> None:
     """An engine of 100 images a second, give or take half, and 200 single images a second that wait for a second."""
     loop, rng, now = asyncio.new_event_loop(), random.Random(0), 0.0
-    queue = JobQueue(max_batch=8, max_queue=4096, clock=lambda: now)
+    queue = JobQueue(max_batch=8, max_queue=4096, processors=1, clock=lambda: now)
     jobs: list[Job] = []
     refusals = late = in_time = 0
     free_at, arrival = 0.0, 0.0

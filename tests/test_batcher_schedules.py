@@ -19,9 +19,12 @@ SECONDS = st.sampled_from([0.0, 1.0, 2.0, 5.0, 1000.0])
 class Schedule(RuleBasedStateMachine):
     """Each rule is one event; the promises are checked after each, and all of them at the end."""
 
-    @initialize(lanes=st.sampled_from([1, 2]), max_queue=st.sampled_from([3 * MAX_BATCH, 30, 1000]))
-    def open(self, lanes: int, max_queue: int) -> None:
-        self.stage = Stage(lanes=lanes, max_queue=max_queue)
+    @initialize(
+        engine=st.sampled_from([(1, 1), (2, 1), (2, 2), (3, 3)]), max_queue=st.sampled_from([3 * MAX_BATCH, 30, 1000])
+    )
+    def open(self, engine: tuple[int, int], max_queue: int) -> None:
+        lanes, processors = engine
+        self.stage = Stage(lanes=lanes, processors=processors, max_queue=max_queue)
 
     @rule(count=COUNTS, seconds=SECONDS, poisoned=st.sampled_from([False] * 5 + [True]))
     def ask(self, count: int, seconds: float, poisoned: bool) -> None:

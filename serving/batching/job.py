@@ -1,6 +1,7 @@
 """One request's images, and the batches that they are computed in."""
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +15,7 @@ class Timings(Protocol):
     """Where a caller wants to read what its request's time went to, in seconds."""
 
     queue: float | None  # until its first image went to the engine
-    inference: float | None  # of the batches that held its images
+    inference: float | None  # from there until its last one came back
     batch: int | None  # images in the largest of them
 
 
@@ -31,6 +32,8 @@ class Job:
     wanted: bool = True  # somebody waits for the answer
     answered: int = 0  # images whose probabilities are in `rows`
     rows: Probabilities | None = None
+    started: float = math.inf  # of the first batch that held its images, among those that are done
+    ended: float = -math.inf  # of the last one
 
     @property
     def waiting(self) -> int:

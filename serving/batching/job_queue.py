@@ -14,9 +14,10 @@ _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by
 class JobQueue:
     """A bounded queue of jobs that hands out batches. Thread-safe."""
 
-    def __init__(self, *, max_batch: int, max_queue: int, clock: Callable[[], float]) -> None:
+    def __init__(self, *, max_batch: int, max_queue: int, processors: int, clock: Callable[[], float]) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
+        self._processors = processors
         self._clock = clock
         self._changed = threading.Condition(threading.Lock())  # guards all that follows, and what it says of jobs
         self._jobs: deque[Job] = deque()  # of which some may be unwanted
@@ -54,7 +55,7 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            while self._idle and (batch := self._form()):
+            while self._idle and (batch := self._form(idle=self._idle)):
                 # Here and not in the thread, which may get its turn late: it would find more, and compute later.
                 self._assigned.append(batch)
                 self._idle -= 1
@@ -83,14 +84,16 @@ class JobQueue:
     def take(self) -> Batch | None:
         """Up to `max_batch` images from the front; waits until there are some. None when closed and empty."""
         with self._changed:
-            if batch := self._form():
+            if batch := self._form(idle=1):
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
             return self._assigned.popleft() if self._assigned else None
 
-    def _form(self) -> Batch | None:
-        slices = self._gather()
+    def _form(self, *, idle: int) -> Batch | None:
+        """A batch for one of `idle` threads: its share of what waits, where others compute the rest meanwhile."""
+        share = -(-self._waiting // min(idle, self._processors))
+        slices = self._gather(max(1, min(share, self._max_batch)))
         if not slices:
             return None
         batch = Batch(slices)
@@ -98,10 +101,9 @@ class JobQueue:
         self._computing += batch.images
         return batch
 
-    def _gather(self) -> list[Slice]:
+    def _gather(self, room: int) -> list[Slice]:
         now = self._clock()
         slices: list[Slice] = []
-        room = self._max_batch
         while self._jobs and room:
             job = self._jobs[0]
             if job.deadline <= now:

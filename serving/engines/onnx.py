@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,41 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxCpu:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU: each core computes a batch of its own.
 
-    lanes = 1  # a second batch would only take the cores from the first
+    Cores that share a batch wait for one another after every layer: two of them computed 2,000 images a second together
+    and 2,300 apart, in batches of 8. Only an image that is alone gets all of them, as its answer is there sooner.
+    """
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Waiting threads would spin on the cores that decode the next requests.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS["cpu"]])
+        self.lanes = self.processors = threads
+        self._apart = open_on_cpu(path, 1)
+        self._together = open_on_cpu(path, threads) if threads > 1 else self._apart
+        self._lock = Lock()
+        self._inside = 0  # batches
 
     def __call__(self, *parts: Pixels) -> Probabilities:
-        (probabilities,) = self._session.run(["probabilities"], {"images": gather(parts)})
+        images = gather(parts)
+        with self._lock:
+            self._inside += 1
+            alone = self._inside == 1 and len(images) == 1
+        try:
+            session = self._together if alone else self._apart
+            (probabilities,) = session.run(["probabilities"], {"images": images})
+        finally:
+            with self._lock:
+                self._inside -= 1
         return np.asarray(probabilities)
+
+
+def open_on_cpu(path: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Waiting threads would spin on the cores that decode the next requests.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS["cpu"]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,7 @@ class OnnxBuckets:
     """
 
     lanes = 2
+    processors = 1
 
     def __init__(self, path: Path, max_batch: int, *, device: str) -> None:
         self._path, self._max_batch, self._device = path, max_batch, device

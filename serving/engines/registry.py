@@ -14,10 +14,12 @@ from serving.engines.torchscript import TorchScript
 class Engine(Protocol):
     """Images uint8 [n, 32, 32, 3], in one part or more, to probabilities float32 [all n, classes], n >= 1.
 
-    The answer is an array of its own: nothing that comes later changes it. `lanes` threads may call at the same time.
+    The answer is an array of its own: nothing that comes later changes it. `lanes` threads may call at the same time;
+    what they ask for is computed by so many `processors` that do not slow one another down.
     """
 
     lanes: int
+    processors: int
 
     def __call__(self, *parts: Pixels) -> Probabilities: ...
 

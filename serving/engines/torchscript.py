@@ -24,6 +24,8 @@ class Lane:
 class TorchScript:
     """TorchScript on the CPU, or on CUDA with two lanes: one gathers and copies while the other computes."""
 
+    processors = 1
+
     def __init__(self, path: Path, max_batch: int, *, device: str, threads: int) -> None:
         import torch
 

@@ -24,8 +24,8 @@ class Trace:
     receive: float | None = None  # until the body was there
     decode: float | None = None  # from there to pixels
     queue: float | None = None  # until its first image went to the engine
-    inference: float | None = None  # of the batches that held its images
-    batch: int | None = None  # images in the largest of them, its own and others'
+    inference: float | None = None  # from there until its last one came back
+    batch: int | None = None  # images in the largest batch that held some of its own
     total: float = 0.0
 
     def received(self) -> None:
