@@ -9,7 +9,7 @@ import httpx
 import pytest
 from bodies import assert_right, pictures, post, raw
 from conftest import ServerProcess, serving
-from wire import connected, dribble, post_head, read_to_end, wait_for_hangup
+from wire import connected, dribble, hangs_up, post_head, read_to_end, wait_for_hangup
 
 LIMIT = 1.0  # seconds, for a header, an answer to be read, and a request altogether
 SLACK = 8.0  # seconds, on a machine that does other things too
@@ -83,6 +83,36 @@ def test_a_body_that_comes_byte_by_byte_has_no_more_time(impatient: ServerProces
         answer = dribble(connection, bytes(1000), 0.1)
         assert answer.startswith(b"HTTP/1.1 " + (b"504" if path == "classify" else b"4"))
         assert monotonic() - start < 2 * LIMIT + SLACK
+
+
+REFUSED_AT_ONCE = b"POST /classify HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+
+
+@pytest.mark.parametrize("megabyte", [bytes(10**6), b"f4240\r\n" + bytes(10**6) + b"\r\n"], ids=["length", "chunked"])
+def test_who_is_refused_early_in_a_long_body_reads_why(server: ServerProcess, megabyte: bytes) -> None:
+    chunked = not megabyte.startswith(b"\0")
+    framing = b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: 30000000\r\n\r\n"
+    with connected(server) as connection:
+        connection.sendall(REFUSED_AT_ONCE + framing)
+        assert connection.recv(12) == b"HTTP/1.1 415"  # before the body, which is sent nevertheless
+        for _ in range(30):
+            connection.sendall(megabyte)
+        connection.sendall(b"0\r\n\r\n" if chunked else b"")
+        _, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+        assert json.loads(body)["error"]["code"] == "unsupported_type"
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"no chunk\r\n"])
+def test_the_rest_of_a_body_is_not_waited_for_in_vain(impatient: ServerProcess, rest: bytes) -> None:
+    framing = b"Content-Length: 1000000" if rest == b"\0" else b"Transfer-Encoding: chunked"
+    with connected(impatient) as connection:
+        start = monotonic()
+        connection.sendall(REFUSED_AT_ONCE + framing + b"\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 415")  # it says that it is done, and still listens
+        with suppress(ConnectionResetError, BrokenPipeError):
+            while not hangs_up(connection, 0.1) and monotonic() - start < 2 * LIMIT + SLACK:
+                connection.sendall(rest)
+        assert LIMIT / 2 * (rest == b"\0") < monotonic() - start < 2 * LIMIT + SLACK
 
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(impatient: ServerProcess) -> None:

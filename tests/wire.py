@@ -62,6 +62,11 @@ def dribble(connection: socket.socket, data: bytes, interval: float) -> bytes:
 
 def wait_for_hangup(connection: socket.socket) -> None:
     """Return when the connection is dead, without reading what came over it."""
+    assert hangs_up(connection, PATIENCE), "the server still holds the connection"
+
+
+def hangs_up(connection: socket.socket, seconds: float) -> bool:
+    """Whether the connection dies in this time."""
     poll = select.poll()
     poll.register(connection, 0)  # errors and hang-ups are reported always
-    assert poll.poll(PATIENCE * 1000), "the server still holds the connection"
+    return bool(poll.poll(seconds * 1000))

@@ -6,6 +6,8 @@ has too much to do. What is not ours goes on to BentoML's.
 
 Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits
 for ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
+Where it does not wait for that end, because the connection ends with the answer, the system would reset the connection,
+and who is refused in the middle of a long body would never read why: such a body is read to its end, and forgotten.
 
 Each connection costs memory, so there may be `limit` of them. The request of one more is refused, with a reason and the
 end of its connection; beyond twice as many they are closed before they have said anything.
@@ -76,6 +78,7 @@ class Connection(HttpToolsProtocol):
         self.app = Connection.front(self.app)
         self.parser = Parser(self)
         self._crowded = False
+        self._lingering = False
         self._in_header = False
         self._header_bytes = 0
         self._waiting_bytes = 0  # that came after the piece in which an unfinished header began
@@ -83,7 +86,7 @@ class Connection(HttpToolsProtocol):
         self._reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Pairing(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Pairing(transport, self.loop, self._lingers))  # type: ignore[arg-type]
         self._crowded = len(self.connections) > self.limit
         self._header_timer = self.loop.call_later(self.seconds, self._close)
         if len(self.connections) > 2 * self.limit:
@@ -127,6 +130,11 @@ class Connection(HttpToolsProtocol):
         if self._crowded or self.draining:
             self.cycle.keep_alive = False
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._lingering:
+            self._close()
+
     def on_response_complete(self) -> None:
         if self.cycle.response_complete:
             self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
@@ -161,6 +169,9 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with an error object, as everything else."""
+        if self._lingering:
+            self._close()
+            return
         long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
         body = refusal_response(Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")).body
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
@@ -172,6 +183,15 @@ class Connection(HttpToolsProtocol):
             self.transport.close()  # sends what is left to send, however long the client takes
             self._stop_header_timer()
             self._header_timer = self.loop.call_later(self.seconds, self._reset)
+
+    def _lingers(self) -> bool:
+        """Whether the connection stays for the rest of a body whose answer was the last (RFC 9112, section 9.6)."""
+        if self._lingering or self.cycle is None or not self.cycle.response_complete or not self.cycle.more_body:
+            return False
+        self._lingering = True
+        if self.transport.can_write_eof():  # not where it is encrypted
+            self.transport.write_eof()
+        return True
 
     def _reset(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """A transport that sends the head of an answer together with its body."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
@@ -8,12 +9,16 @@ class Pairing:
     """Stands before a transport. What is written first waits for what is written next, within one turn of the loop.
 
     uvicorn writes the head of an answer and its body one after the other: two calls of the system, and two packets that
-    each wake the client. Both are a good part of what a small answer costs.
+    each wake the client. Both are a good part of what a small answer costs. `lingers` is asked before the transport is
+    closed, and may put that off.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._lingers: Callable[[], bool] = lingers
         self._first = b""
         self._alone: asyncio.Handle | None = None  # sends it when nothing follows
 
@@ -27,11 +32,13 @@ class Pairing:
 
     def close(self) -> None:
         self._flush()
-        self._transport.close()
+        if not self._lingers():
+            self._transport.close()
 
     def forget(self) -> None:
         """The connection has ended."""
         self._drop()
+        self._lingers = bool  # which says no, and holds nothing
         if hasattr(self._transport, "_read_ready_cb"):
             # As Python does from 3.12 on: its own method makes a circle, which only the garbage collector would free.
             self._transport._read_ready_cb = None
