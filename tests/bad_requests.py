@@ -190,6 +190,8 @@ OPTIONS = [
     Bad("half a character as option in json", document([GOOD.tolist()], **{"\ud800": 1}), 422, "unacceptable"),
     Bad("half a character as model in json", document([GOOD.tolist()], model="\ud800"), 404, "unknown_model"),
     Bad("top_k 0", png(GOOD), 422, "unacceptable", query="top_k=0"),
+    Bad("top_k twice", png(GOOD), 422, "unacceptable", query="top_k=1&top_k=2"),
+    Bad("top_k twice in a form", form(part("images", GOOD_PNG), *[field("top_k", "1")] * 2), 422, "unacceptable"),
     Bad("top_k 11", png(GOOD), 422, "unacceptable", query="top_k=11"),
     Bad("top_k x", png(GOOD), 422, "unacceptable", query="top_k=x"),
     Bad("top_k true in json", document([GOOD.tolist()], top_k=True), 422, "unacceptable"),

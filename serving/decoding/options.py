@@ -1,11 +1,13 @@
 """What a request may ask for besides predictions. Knows no HTTP."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from serving.errors import Unacceptable
+
+T = TypeVar("T")
 
 
 class Options(BaseModel):
@@ -26,6 +28,16 @@ class Options(BaseModel):
         if isinstance(value, bool):  # Python, and so pydantic, counts true as 1
             raise ValueError("it is a count of labels")
         return value
+
+
+def by_name(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """What a query or a form says. Raises Unacceptable where it says something twice: nobody knows which is meant."""
+    found: dict[str, T] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Unacceptable(f"{name!r} is given twice; an option is given once.")
+        found[name] = value
+    return found
 
 
 def parse_options(query: Mapping[str, str], fields: Mapping[str, Any] | None = None) -> Options:

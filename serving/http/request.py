@@ -17,7 +17,7 @@ from serving.decoding.budget import HeldBody, HeldBytes
 from serving.decoding.document import EXPECTED, read_document
 from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
 from serving.decoding.multipart import parse_form
-from serving.decoding.options import Options, parse_options
+from serving.decoding.options import Options, by_name, parse_options
 from serving.decoding.pictures import MetadataBytes, decode_base64, decode_picture, decode_raw, open_picture
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
 from serving.observing.trace import trace_of
@@ -80,7 +80,7 @@ class RequestReader:
         if encoding.lower() != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
-        query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
+        query = by_name(request.query_params.multi_items()) if request.scope["query_string"] else {}
         body = HeldBody(self._held)
         try:
             await self._fill(body, request)
@@ -134,9 +134,9 @@ class RequestReader:
 
     def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
         parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
-        fields = {
-            part.name: plain(part.data.decode("utf-8", "replace")) for part in parts if part.name not in FILE_FIELDS
-        }
+        fields = by_name(
+            (part.name, plain(part.data.decode("utf-8", "replace"))) for part in parts if part.name not in FILE_FIELDS
+        )
         options = parse_options(query, fields)
         return self._open([part.data for part in parts if part.name in FILE_FIELDS], options)
 
