@@ -11,6 +11,7 @@ from conftest import ROOT, command
 from bench.gpu.page import render
 from bench.gpu.record import read_report
 from bench.gpu.steps import STEPS
+from serving.settings import available_cores
 
 RECIPE = "seed003-lenet"
 RUN = ("environment", "profile", "engine", "service", "parity", "cifarnet", RECIPE)
@@ -79,7 +80,7 @@ def test_the_service_is_measured_with_each_engine_and_with_the_one_it_chooses(fo
             assert (load["images"], load["refused"]) == (images, 0)
             assert 0 < load["p50_ms"] <= load["p99_ms"]
             assert load["images_per_second"] > 0
-            assert images <= load["mean_batch_images"] <= 16
+            assert images / available_cores() <= load["mean_batch_images"] <= 16  # idle cores share a request
             assert load["mean_wait_ms"] > 0
 
 

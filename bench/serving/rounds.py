@@ -37,16 +37,17 @@ class Plan:
 
     def run(self, number: int) -> Round:
         """Round `number`, from 0; each begins with another server."""
-        result = Round(engine_rates(self.seconds / 2) if "engine" in self.parts else {}, {}, {})
         names = [name for name in self.servers if self._asks(name)]
+        result = Round({} if OURS in names else self._engine(), {}, {})
         turn = number % max(1, len(names))
         for name in (*names[turn:], *names[:turn]):
             note(f"round {number + 1}: {name}")
             with running(name, self.pictures) as (server, startup):
                 result.startup[name] = startup
                 result.closed[name] = self._closed(server)
-                if name == OURS and "bulk" in self.parts:
-                    result.bulk.append(self._bulk(server))
+                if name == OURS:
+                    result.bulk.extend(self._bulk(server))
+                    result.engine.update(self._engine())  # at once: in a minute this machine may be a slower one
         return result
 
     def _asks(self, name: str) -> bool:
@@ -59,8 +60,13 @@ class Plan:
         closed_loop(server, self.pictures, connections=connections, seconds=seconds)
         return [closed_loop(server, self.pictures, connections=many, seconds=self.seconds) for many in CONNECTIONS]
 
-    def _bulk(self, server: ServerProcess) -> ClosedLoop:
-        return closed_loop(server, self.batches, connections=_BULK_CONNECTIONS, seconds=self.seconds)
+    def _bulk(self, server: ServerProcess) -> list[ClosedLoop]:
+        if "bulk" not in self.parts:
+            return []
+        return [closed_loop(server, self.batches, connections=_BULK_CONNECTIONS, seconds=self.seconds)]
+
+    def _engine(self) -> dict[int, float]:
+        return engine_rates(self.seconds / 2) if "engine" in self.parts else {}
 
 
 def note(text: str) -> None:

@@ -37,9 +37,8 @@ def gather(parts: Sequence[Pixels]) -> Pixels:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def cut(parts: Sequence[Pixels], size: int) -> list[Pixels]:
-    """All images in arrays of at most `size`."""
-    images = gather(parts)
+def cut(images: Pixels, size: int) -> list[Pixels]:
+    """The images in arrays of at most `size`."""
     return [images[start : start + size] for start in range(0, len(images), size)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
-from serving.engines.staging import IMAGE_SHAPE, Slots, buckets, cut, gather_into
+from serving.engines.staging import IMAGE_SHAPE, Slots, buckets, cut, gather, gather_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class TorchScript:
 
     def __call__(self, *parts: Pixels) -> Probabilities:
         if sum(map(len, parts)) > self._max_batch:
-            return np.concatenate([self(part) for part in cut(parts, self._max_batch)])
+            return np.concatenate([self(part) for part in cut(gather(parts), self._max_batch)])
         with self._lanes.lend() as lane, self._torch.inference_mode(), self._torch.cuda.stream(lane.stream):
             count = gather_into(lane.staging, parts)
             images = lane.host[:count].to(self._device, non_blocking=True)
