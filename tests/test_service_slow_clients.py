@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from time import monotonic
 
 import httpx
@@ -113,6 +114,31 @@ def test_the_rest_of_a_body_is_not_waited_for_in_vain(impatient: ServerProcess, 
             while not hangs_up(connection, 0.1) and monotonic() - start < 2 * LIMIT + SLACK:
                 connection.sendall(rest)
         assert LIMIT / 2 * (rest == b"\0") < monotonic() - start < 2 * LIMIT + SLACK
+
+
+def test_a_body_that_came_after_its_answer_leaves_the_connection_as_it_was(impatient: ServerProcess) -> None:
+    ask = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
+    with connected(impatient) as connection:
+        connection.sendall(post_head(3072, "text/plain"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 415")
+        connection.sendall(bytes(3072) + ask)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        start = monotonic()
+        assert read_to_end(connection).count(b"HTTP/1.1") == 0
+        connection.sendall(ask)  # which a connection that is closed for good resets
+        assert hangs_up(connection, LIMIT / 2)
+        assert monotonic() - start < LIMIT + 5 + SLACK
+
+
+def test_who_goes_in_the_middle_of_a_body_raises_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path / "log") as server:
+        server.wait_until_ready()
+        for _ in range(20):
+            with connected(server) as connection:
+                connection.sendall(REFUSED_AT_ONCE + b"Content-Length: 100\r\n\r\n\0")
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(1))), pictures(1))
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(impatient: ServerProcess) -> None:

@@ -25,7 +25,7 @@ class OnnxCpu:
     """ONNX Runtime on the CPU: each core computes a batch of its own.
 
     Cores that share a batch wait for one another after every layer: two of them computed 2,000 images a second together
-    and 2,300 apart, in batches of 8. Only an image that is alone gets all of them, as its answer is there sooner.
+    and 2,300 apart, in batches of 8. Only an image that finds all of them idle gets them all: it is answered sooner.
     """
 
     def __init__(self, path: Path, threads: int) -> None:

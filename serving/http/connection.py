@@ -7,7 +7,7 @@ has too much to do. What is not ours goes on to BentoML's.
 Nobody can hold a connection open by doing nothing. uvicorn ends one that stays silent between two requests. It waits
 for ever for the rest of a header, for a client to take its answer, and for the end of a body that it answered already.
 Where it does not wait for that end, because the connection ends with the answer, the system would reset the connection,
-and who is refused in the middle of a long body would never read why: such a body is read to its end, and forgotten.
+and who is refused in the middle of a long body would never read why: such a body is read on for a while, and forgotten.
 
 Each connection costs memory, so there may be `limit` of them. The request of one more is refused, with a reason and the
 end of its connection; beyond twice as many they are closed before they have said anything.
@@ -132,6 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self.cycle.more_body = False  # which uvicorn does not note of a body that it answered already
         if self._lingering:
             self._close()
 
@@ -139,6 +140,8 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
         super().on_response_complete()
+        if self.transport.is_closing() and self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.seconds, self._reset)  # the client may not read the answer
 
     def end(self) -> None:
         """The server drains: no request after the one that is being answered."""
@@ -180,6 +183,7 @@ class Connection(HttpToolsProtocol):
 
     def _close(self) -> None:
         if not self.transport.is_closing():
+            self._lingering = True  # no more: time is up, or the body has come
             self.transport.close()  # sends what is left to send, however long the client takes
             self._stop_header_timer()
             self._header_timer = self.loop.call_later(self.seconds, self._reset)
@@ -190,7 +194,8 @@ class Connection(HttpToolsProtocol):
             return False
         self._lingering = True
         if self.transport.can_write_eof():  # not where it is encrypted
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has gone
+                self.transport.write_eof()
         return True
 
     def _reset(self) -> None:

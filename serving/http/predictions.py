@@ -46,7 +46,7 @@ class PredictionWriter:
         if top_k is not None and top_k > len(self._names):
             raise Unacceptable(f"top_k={top_k} is more than the model's {len(self._names)} labels.")
         # A sum may be rounded to above 1.
-        millionths = np.minimum(np.rint(probabilities.astype(np.float64) * _ONE), _ONE).astype(np.int64)
+        millionths = np.rint(probabilities.astype(np.float64) * _ONE).clip(0, _ONE).astype(np.int64)
         rows, best = millionths.tolist(), probabilities.argmax(1).tolist()
         if top_k is None:
             texts = self._of_all_labels(rows, best)
