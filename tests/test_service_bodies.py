@@ -30,6 +30,7 @@ from bodies import (
 from PIL import Image
 
 from cifar_models.picture import Pixels, to_pixels
+from serving.settings import available_cores
 
 MORE_THAN_A_BATCH = 150  # the engine takes 64 at once
 
@@ -191,4 +192,4 @@ def test_the_answer_says_what_its_time_went_to(client: httpx.Client) -> None:
     assert list(entries) == ["receive", "decode", "queue", "inference", "total"]
     *steps, total = map(float, entries.values())
     assert 0 < sum(steps) < total
-    assert int(found[2]) >= 1  # several cores share the three images
+    assert int(found[2]) >= 3 / available_cores()  # which share the three images

@@ -132,7 +132,6 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self.cycle.more_body = False  # which uvicorn does not note of a body that it answered already
         if self._lingering:
             self._close()
 
