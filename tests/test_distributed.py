@@ -59,6 +59,20 @@ def counted(vote):
 StopVote.passes = counted
 run_command(fit.main)
 """
+LAST_THREADS = """
+import atexit
+import sys
+from pathlib import Path
+from cifar_models.command import run_command
+from training import fit
+
+def tell():
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    sys.stderr.write(f"left: {[name for name in names if 'gloo' in name]}\\n")
+
+atexit.register(tell)
+run_command(fit.main)
+"""
 TURNS = """
 import sys
 import torch
@@ -119,6 +133,15 @@ def test_a_signal_to_one_process_stops_all_within_a_few_steps(tiny_data: Path, t
     saved = load_checkpoint(tmp_path / "run" / "last.pt")
     assert (saved.epoch, 5 <= saved.training_state["step"] <= 15) == (0, True)
     assert done.stderr.count(f"Stopped, and saved at step {saved.training_state['step']} of epoch 1.") == 1
+
+
+def test_the_threads_that_talk_to_the_others_end_before_the_process(tiny_data: Path, tmp_path: Path) -> None:
+    """One that is giving back a tensor while the interpreter ends aborts the process, now and then."""
+    script = tmp_path / "last_threads.py"
+    script.write_text(LAST_THREADS)
+    line = (*RECIPE[1:], "40", "--data", tiny_data, "--out", tmp_path / "run")
+    done = command(*TORCHRUN[:-1], script, *line, PYTHONPATH=str(ROOT))
+    assert [each for each in done.stderr.splitlines() if each.startswith("left: ")] == ["left: []"] * 2
 
 
 def test_what_the_first_process_refuses_is_said_once(alone: Path, tiny_data: Path) -> None:

@@ -53,6 +53,7 @@ def longest_task(browser: Browser, page: Page, act: Callable[[], Any]) -> float:
     """Milliseconds of the processor that the page's main thread was held up at most while `act` went on."""
     browser.start_tracing(page=page, categories=TRACED)
     act()
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve))")  # a task is traced once it has ended
     events = json.loads(browser.stop_tracing())["traceEvents"]
     main = {(each["pid"], each["tid"]) for each in events if each.get("args", {}).get("name") == "CrRendererMain"}
     tasks = [

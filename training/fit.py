@@ -16,6 +16,7 @@ from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
 from training.options import add_recipe_options, override
+from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.record import write_record
 from training.run import Run, locked
@@ -23,7 +24,7 @@ from training.stop import StopRequest, stop_request
 from training.teacher import load_start, load_teacher
 from training.tensorboard import write_start
 from training.trainer import Trainer
-from training.world import join_world, local_device
+from training.world import World, join_world, local_device
 
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
@@ -47,26 +48,28 @@ def main() -> int:
         return 0
     recipe = override(RECIPES[options.recipe], options)
     find_model(recipe.model)
-    folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     device = pick_device(options.device)
     torch.backends.cudnn.benchmark = True  # the shapes of a run stay the same
     world = join_world(device)
     try:
-        resume = world.first(partial(should_resume, folder, options.resume))
-        with world.first_alone():  # it may have to download them
-            data = load_images(options.data, "train")
-        run = Run(
-            folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}"
-        )
-        start = None if resume else load_start(run)
-        trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
-        with ExitStack() as held, stop_request() as stop:
-            world.first(partial(begin, trainer, run, held, resume=resume))
-            if resume:
-                run.resume(trainer)
-            return train(trainer, run, stop)
+        return train_in(world, device, recipe, options)
     finally:
         world.leave()
+
+
+def train_in(world: World, device: torch.device, recipe: Recipe, options: argparse.Namespace) -> int:
+    folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
+    resume = world.first(partial(should_resume, folder, options.resume))
+    with world.first_alone():  # it may have to download them
+        data = load_images(options.data, "train")
+    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}")
+    start = None if resume else load_start(run)
+    trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
+    with ExitStack() as held, stop_request() as stop:
+        world.first(partial(begin, trainer, run, held, resume=resume))
+        if resume:
+            run.resume(trainer)
+        return train(trainer, run, stop)
 
 
 def begin(trainer: Trainer, run: Run, held: ExitStack, *, resume: bool) -> None:

@@ -1,5 +1,7 @@
 """The processes that train together, as torchrun starts them; one alone is a world of its own."""
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +83,13 @@ class World:
                 dist.barrier()
 
     def leave(self) -> None:
+        """Part from the others; whoever uses the group, as a model in DDP does, is to be gone.
+
+        Its threads end here. One that were left would meet the end of the interpreter, which aborts the process when
+        the thread is just then giving back a tensor.
+        """
         if self.size > 1:
+            gc.collect()
             dist.destroy_process_group()
 
 
@@ -89,6 +97,8 @@ def join_world(device: torch.device) -> World:
     """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
+    # DDP would import it later, and then it holds on to the group for good, whose threads `leave` could not end.
+    importlib.import_module("torch._dynamo")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # or each process would also take room on the first one
         dist.init_process_group("nccl", device_id=device)
