@@ -22,6 +22,8 @@ from serving.engines import bundles
 from serving.engines.onnx import OnnxCpu
 from serving.engines.registry import ENGINES, EngineKind
 from serving.http.app import App
+from serving.http.connection import Connection
+from serving.http.departure import KEY, Departure
 from serving.http.server import Server
 from serving.settings import Settings
 
@@ -60,6 +62,12 @@ class BreakableEngine:
             await asyncio.sleep(0)
         raise AssertionError(f"the engine was called {self.calls} times, not {calls}")
 
+    async def wait_for_queue(self, images: int) -> None:
+        """Return when so many wait for it."""
+        async with asyncio.timeout(PATIENCE):
+            while self.batcher.waiting != images:
+                await asyncio.sleep(0)
+
 
 @asynccontextmanager
 async def breakable(
@@ -96,22 +104,17 @@ class Exchange:
         images = np.zeros((count, 32, 32, 3), np.uint8)
         images[:, 0, 0, 0] = mark
         self._body = images.tobytes()
-        self.listened = asyncio.Event()  # to what comes after the body
-        self.gone = asyncio.Event()
+        self.departure = Departure()
         self.sent: list[Any] = []
         self.task = asyncio.ensure_future(App(not_found, server)(self._scope(), self._receive, self._send))
 
     def _scope(self) -> dict[str, Any]:
         headers = [(b"content-type", RAW.encode())]
-        return {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
+        return {**scope, KEY: self.departure}
 
     async def _receive(self) -> dict[str, Any]:
-        if self._body:
-            body, self._body = self._body, b""
-            return {"type": "http.request", "body": body, "more_body": False}
-        self.listened.set()
-        await self.gone.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._body, "more_body": False}
 
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
@@ -120,6 +123,14 @@ class Exchange:
         await asyncio.wait_for(self.task, PATIENCE)
         start, body = self.sent
         return start["status"], json.loads(body["body"])
+
+
+def bare_connections(monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
+    """Our connections, for a uvicorn of the test's own, with nothing in front of its application."""
+    monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
+    monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
+    monkeypatch.setattr(Connection, "limit", 10, raising=False)
+    return Connection
 
 
 async def not_found(scope: Any, receive: Any, send: Any) -> None:

@@ -1,12 +1,16 @@
 """The batcher between many callers and one engine: what is computed when, and in which batches."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import numpy as np
+import pytest
 from batching import MAX_BATCH, Desk, Engine, numbers, numbers_of, refusal, settle
 
 from cifar_models.bundle import Probabilities
+from cifar_models.picture import Pixels
 from serving.errors import NotReady
 
 
@@ -24,6 +28,26 @@ def test_every_image_of_many_concurrent_callers_is_computed_once_and_in_order() 
     assert engine.computed == list(range(sum(sizes)))  # first come, first served
     assert {len(batch) for batch in engine.batches} <= set(range(1, MAX_BATCH + 1))
     assert len(engine.batches) == 1 + -(-(sum(sizes) - len(engine.batches[0])) // MAX_BATCH)  # all full but two
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is that of a whole process")
+def test_the_engine_lets_the_event_loop_go_first_where_both_want_a_core() -> None:
+    class Watched(Engine):
+        niceness = -1
+
+        def __call__(self, *parts: Pixels) -> Probabilities:
+            self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            return super().__call__(*parts)
+
+    engine, before = Watched(), os.getpriority(os.PRIO_PROCESS, 0)
+
+    async def main() -> None:
+        async with Desk(engine) as desk:
+            await desk.ask(0)
+
+    asyncio.run(main())
+    assert min(before + 1, 19) <= engine.niceness
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_an_idle_engine_starts_at_once_with_what_is_there() -> None:

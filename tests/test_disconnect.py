@@ -6,7 +6,7 @@ import pytest
 import uvicorn
 from batching import PATIENCE
 from bodies import RAW, pictures
-from breakable import BreakableEngine, Exchange, breakable, not_found
+from breakable import Exchange, bare_connections, breakable, not_found
 
 from serving.http.app import App
 
@@ -18,8 +18,8 @@ def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.Mo
             held = Exchange(server, mark=1)
             await engine.reach(1)
             goes, stays = Exchange(server, mark=2), Exchange(server, mark=3)
-            await asyncio.wait_for(asyncio.gather(goes.listened.wait(), stays.listened.wait()), PATIENCE)
-            goes.gone.set()
+            await engine.wait_for_queue(2)
+            goes.departure.happen()
             await asyncio.wait_for(goes.task, PATIENCE)
             engine.go.set()
             assert [(await exchange.answer())[0] for exchange in (held, stays)] == [200, 200]
@@ -29,26 +29,42 @@ def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.Mo
     asyncio.run(main())
 
 
-def test_a_request_that_is_answered_soon_listens_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_a_client_who_went_while_they_were_read_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        async with breakable(monkeypatch) as (server, _):
-            monkeypatch.setattr("serving.http.disconnect._PATIENCE", PATIENCE)
-            before = asyncio.all_tasks()
+        async with breakable(monkeypatch) as (server, engine):
             exchange = Exchange(server, mark=1)
-            assert (await exchange.answer())[0] == 200
-            assert not exchange.listened.is_set()
-            assert asyncio.all_tasks() == before
+            exchange.departure.happen()
+            await asyncio.wait_for(exchange.task, PATIENCE)
+            assert exchange.sent == []
+            assert engine.calls == 0
 
     asyncio.run(main())
 
 
-def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waits_takes_no_task_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            before = asyncio.all_tasks()
+            exchange = Exchange(server, mark=1)
+            await engine.reach(1)
+            assert asyncio.all_tasks() == before | {exchange.task}
+            engine.go.set()
+            assert (await exchange.answer())[0] == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["the client stays", "the client goes too"])
+def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
             engine.go.clear()
             exchange = Exchange(server, mark=1)
-            await asyncio.wait_for(exchange.listened.wait(), PATIENCE)
+            await engine.reach(1)
             exchange.task.cancel()
+            if gone:
+                exchange.departure.happen()
             with pytest.raises(asyncio.CancelledError):
                 await exchange.task
 
@@ -56,7 +72,8 @@ def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.M
 
 
 def test_a_connection_that_is_closed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the server that BentoML runs, over TCP."""
+    """Over TCP, by the connections that we give the server that BentoML runs."""
+    connection = bare_connections(monkeypatch)
 
     async def send(port: int, mark: int) -> asyncio.StreamWriter:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -67,14 +84,10 @@ def test_a_connection_that_is_closed_is_noticed(monkeypatch: pytest.MonkeyPatch)
         await writer.drain()
         return writer
 
-    async def waiting(engine: BreakableEngine, count: int) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while engine.batcher.waiting != count:
-                await asyncio.sleep(0)
-
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
-            config = uvicorn.Config(App(not_found, server), port=0, log_level="error", lifespan="off")
+            app = App(not_found, server)
+            config = uvicorn.Config(app, port=0, http=connection, loop="asyncio", log_level="error", lifespan="off")
             http = uvicorn.Server(config)
             config.load()
             http.lifespan = config.lifespan_class(config)
@@ -84,9 +97,9 @@ def test_a_connection_that_is_closed_is_noticed(monkeypatch: pytest.MonkeyPatch)
             writers = [await send(port, mark=1)]
             await engine.reach(1)
             writers.append(await send(port, mark=2))
-            await waiting(engine, 1)
+            await engine.wait_for_queue(1)
             writers[1].close()
-            await waiting(engine, 0)
+            await engine.wait_for_queue(0)
             engine.go.set()
             await http.shutdown()
             writers[0].close()

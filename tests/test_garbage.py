@@ -11,39 +11,39 @@ from typing import Any
 import pytest
 import uvicorn
 from batching import PATIENCE
-from breakable import Exchange, breakable
+from breakable import Exchange, bare_connections, breakable
 
-from serving.http.connection import Connection
-from serving.http.disconnect import CancelOnDisconnect
+from serving.http.departure import Departure
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
-def test_a_request_that_was_listened_to_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under load each one is."""
-
+@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "gone"])
+def test_a_request_that_waited_leaves_nothing(monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
             engine.go.clear()
             gc.collect()
             exchange = Exchange(server, mark=1)
-            await asyncio.wait_for(exchange.listened.wait(), PATIENCE)
+            await engine.reach(1)
+            if leaves:
+                exchange.departure.happen()
             engine.go.set()
-            assert (await exchange.answer())[0] == 200
-            assert CancelOnDisconnect not in await garbage_types()
+            await asyncio.wait_for(exchange.task, PATIENCE)
+            assert bool(exchange.sent) is not leaves
+            del exchange
+            assert Departure not in await garbage_types()
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch, reset: bool) -> None:
-    monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
-    monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
-    monkeypatch.setattr(Connection, "limit", 10, raising=False)
+    connection = bare_connections(monkeypatch)
 
     async def main() -> None:
-        config = uvicorn.Config(hello, port=0, http=Connection, loop="asyncio", log_level="error", lifespan="off")
+        config = uvicorn.Config(hello, port=0, http=connection, loop="asyncio", log_level="error", lifespan="off")
         server = uvicorn.Server(config)
         config.load()
         server.lifespan = config.lifespan_class(config)

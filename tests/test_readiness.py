@@ -61,7 +61,7 @@ def test_a_server_that_stops_is_not_ready_and_answers_what_it_accepted(monkeypat
             accepted = [Exchange(server, mark=1)]
             await engine.reach(1)
             accepted.append(Exchange(server, mark=2))
-            await asyncio.wait_for(accepted[1].listened.wait(), 20)
+            await engine.wait_for_queue(1)
             stopping = asyncio.ensure_future(server.stop())
             while server.ready:
                 await asyncio.sleep(0)

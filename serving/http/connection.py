@@ -28,6 +28,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.errors import Unreadable
 from serving.http.answer import refusal_response
+from serving.http.departure import KEY as DEPARTURE
+from serving.http.departure import Departure
 from serving.http.pairing import Pairing
 from serving.http.upgrade import Parser
 
@@ -77,6 +79,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self.app = Connection.front(self.app)
         self.parser = Parser(self)
+        self.access_log = False  # whose lines nobody reads; ours are in serving/observing/log.py
+        self._departure = Departure()
         self._crowded = False
         self._lingering = False
         self._in_header = False
@@ -95,6 +99,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         self.resume_writing()
+        self._departure.happen()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
         cast(Pairing, self.transport).forget()
@@ -124,6 +129,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
         self._in_header = False
+        self.scope[DEPARTURE] = self._departure  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         super().on_headers_complete()

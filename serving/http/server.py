@@ -20,7 +20,8 @@ from serving.description.document import describe
 from serving.description.page import render
 from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.http.disconnect import CancelOnDisconnect
+from serving.http.departure import KEY as DEPARTURE
+from serving.http.departure import Departure
 from serving.http.memory import freeze_what_is_loaded, limit_heaps
 from serving.http.request import RequestReader, decode_all
 from serving.http.serving import Serving, serve
@@ -132,7 +133,7 @@ class Server:
             images, options = await self._reader.read(request, deadline=deadline)
             trace.decoded(len(images))
             self._admission.read(visit, len(images))
-            with CancelOnDisconnect(request.receive):
+            with request.scope.get(DEPARTURE) or Departure():
                 return await self._answer(images, options, deadline, trace)
 
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
