@@ -42,13 +42,15 @@ class BreakableEngine:
         self.go = threading.Event()
         self.go.set()
         self.broken = self.wrong = False
+        self.held: set[int] = set()  # first pixels that it waits with; with all where there are none
         self.computed: list[int] = []
         self.calls = 0
 
     def __call__(self, *parts: Pixels) -> Probabilities:
         images = np.concatenate(parts)
         self.calls += 1
-        assert self.go.wait(PATIENCE)
+        if not self.held or self.held & set(images[:, 0, 0, 0].tolist()):
+            assert self.go.wait(PATIENCE)
         if self.broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         self.computed += images[:, 0, 0, 0].tolist()
@@ -56,11 +58,9 @@ class BreakableEngine:
 
     async def reach(self, calls: int) -> None:
         """Return when it has been called so often."""
-        for _ in range(100_000):
-            if self.calls >= calls:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError(f"the engine was called {self.calls} times, not {calls}")
+        async with asyncio.timeout(PATIENCE):
+            while self.calls < calls:
+                await asyncio.sleep(0)
 
     async def wait_for_queue(self, images: int) -> None:
         """Return when so many wait for it."""

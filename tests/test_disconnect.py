@@ -1,7 +1,11 @@
 """A client that goes away while its request waits costs no computing; one that stays notices nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from batching import PATIENCE
@@ -9,6 +13,8 @@ from bodies import RAW, pictures
 from breakable import Exchange, bare_connections, breakable, not_found
 
 from serving.http.app import App
+
+TURNS = 20  # of the event loop, in which a piece is read and waited for the next one
 
 
 def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +61,20 @@ def test_a_request_that_waits_takes_no_task_but_its_own(monkeypatch: pytest.Monk
     asyncio.run(main())
 
 
+def test_a_client_who_goes_while_the_answer_is_sent_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Leaving(Exchange):
+        async def _send(self, message: Any) -> None:
+            self.departure.happen()
+            await asyncio.sleep(0)
+            await super()._send(message)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            assert (await Leaving(server, mark=1).answer())[0] == 200
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("gone", [False, True], ids=["the client stays", "the client goes too"])
 def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
     async def main() -> None:
@@ -71,38 +91,66 @@ def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.M
     asyncio.run(main())
 
 
-def test_a_connection_that_is_closed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over TCP, by the connections that we give the server that BentoML runs."""
-    connection = bare_connections(monkeypatch)
+def ask(*marks: int, images: int = 1) -> bytes:
+    """A request of so many images, as it is sent, for each mark."""
+    pixels = np.concatenate([pictures(1)] * images)
+    requests = []
+    for mark in marks:
+        pixels[:, 0, 0, 0] = mark
+        head = f"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: {RAW}\r\nContent-Length: {pixels.nbytes}\r\n\r\n"
+        requests.append(head.encode() + pixels.tobytes())
+    return b"".join(requests)
 
-    async def send(port: int, mark: int) -> asyncio.StreamWriter:
+
+@asynccontextmanager
+async def over_tcp(app: Any, connection: type[asyncio.Protocol]) -> AsyncIterator[int]:
+    """Serve, by uvicorn with our connections; the port."""
+    config = uvicorn.Config(app, port=0, http=connection, loop="asyncio", log_config=None, lifespan="off")
+    http = uvicorn.Server(config)
+    config.load()
+    http.lifespan = config.lifespan_class(config)
+    await http.startup()
+    yield http.servers[0].sockets[0].getsockname()[1]
+    await http.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "beginning"),
+    [(ask(2), 1, 0), (ask(2, images=40), 40, 200), (ask(2, 3), 1, 0)],
+    ids=["short", "long", "pipelined"],
+)
+def test_a_connection_that_is_closed_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, asked: bytes, images: int, beginning: int
+) -> None:
+    """Over TCP. More than 64 KB at once, for a request that waits for them, make uvicorn stop reading."""
+
+    async def send(port: int, request: bytes, beginning: int = 0) -> asyncio.StreamWriter:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        images = pictures(1).copy()
-        images[:, 0, 0, 0] = mark
-        head = f"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: {RAW}\r\nContent-Length: {images.nbytes}\r\n\r\n"
-        writer.write(head.encode() + images.tobytes())
-        await writer.drain()
+        for piece in (request[:beginning], request[beginning:]):
+            writer.write(piece)
+            await writer.drain()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
         return writer
 
     async def main() -> None:
-        async with breakable(monkeypatch) as (server, engine):
-            app = App(not_found, server)
-            config = uvicorn.Config(app, port=0, http=connection, loop="asyncio", log_level="error", lifespan="off")
-            http = uvicorn.Server(config)
-            config.load()
-            http.lifespan = config.lifespan_class(config)
-            await http.startup()
-            port = http.servers[0].sockets[0].getsockname()[1]
+        async with (
+            breakable(monkeypatch) as (server, engine),
+            over_tcp(App(not_found, server), bare_connections(monkeypatch)) as port,
+        ):
             engine.go.clear()
-            writers = [await send(port, mark=1)]
+            writers = [await send(port, ask(1))]
             await engine.reach(1)
-            writers.append(await send(port, mark=2))
-            await engine.wait_for_queue(1)
+            writers.append(await send(port, asked, beginning))
+            await engine.wait_for_queue(images)
             writers[1].close()
             await engine.wait_for_queue(0)
             engine.go.set()
-            await http.shutdown()
+            async with asyncio.timeout(PATIENCE):
+                while server.busy:
+                    await asyncio.sleep(0)
             writers[0].close()
             assert engine.computed == [1]
 
     asyncio.run(main())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

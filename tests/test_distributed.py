@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch.testing import assert_close
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.errors import InputError
 from training.recipes import RECIPES
+from training.run import locked
 from training.trainer import Trainer
 from training.world import World
 
@@ -62,15 +64,25 @@ run_command(fit.main)
 LAST_THREADS = """
 import atexit
 import sys
+from contextlib import suppress
 from pathlib import Path
 from cifar_models.command import run_command
 from training import fit
+from training.world import World
 
-def tell():
-    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    sys.stderr.write(f"left: {[name for name in names if 'gloo' in name]}\\n")
+def tell(when):
+    names = set()
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it has just ended
+            names.add(path.read_text().strip())
+    sys.stderr.write(f"{when}: {sorted(name for name in names if 'gloo' in name)}\\n")
 
-atexit.register(tell)
+def leave(world, parts=World.leave):
+    tell("before")
+    parts(world)
+
+World.leave = leave
+atexit.register(tell, "after")
 run_command(fit.main)
 """
 TURNS = """
@@ -135,13 +147,19 @@ def test_a_signal_to_one_process_stops_all_within_a_few_steps(tiny_data: Path, t
     assert done.stderr.count(f"Stopped, and saved at step {saved.training_state['step']} of epoch 1.") == 1
 
 
-def test_the_threads_that_talk_to_the_others_end_before_the_process(tiny_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", [False, True], ids=["done", "refused"])
+def test_the_threads_that_talk_to_the_others_end_before_the_process(
+    tiny_data: Path, tmp_path: Path, refused: bool
+) -> None:
     """One that is giving back a tensor while the interpreter ends aborts the process, now and then."""
-    script = tmp_path / "last_threads.py"
+    script, folder = tmp_path / "last_threads.py", tmp_path / "run"
     script.write_text(LAST_THREADS)
-    line = (*RECIPE[1:], "40", "--data", tiny_data, "--out", tmp_path / "run")
-    done = command(*TORCHRUN[:-1], script, *line, PYTHONPATH=str(ROOT))
-    assert [each for each in done.stderr.splitlines() if each.startswith("left: ")] == ["left: []"] * 2
+    line = (*RECIPE[1:], "40", "--data", tiny_data, "--out", folder)
+    with locked(folder) if refused else nullcontext():  # which is seen when the model is there already
+        done = command(*TORCHRUN[:-1], script, *line, check=False, PYTHONPATH=str(ROOT))
+    assert (done.returncode != 0) is refused
+    told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
+    assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2
 
 
 def test_what_the_first_process_refuses_is_said_once(alone: Path, tiny_data: Path) -> None:

@@ -11,31 +11,10 @@ from typing import Any
 import pytest
 import uvicorn
 from batching import PATIENCE
-from breakable import Exchange, bare_connections, breakable
-
-from serving.http.departure import Departure
+from breakable import bare_connections
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
-
-
-@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "gone"])
-def test_a_request_that_waited_leaves_nothing(monkeypatch: pytest.MonkeyPatch, leaves: bool) -> None:
-    async def main() -> None:
-        async with breakable(monkeypatch) as (server, engine):
-            engine.go.clear()
-            gc.collect()
-            exchange = Exchange(server, mark=1)
-            await engine.reach(1)
-            if leaves:
-                exchange.departure.happen()
-            engine.go.set()
-            await asyncio.wait_for(exchange.task, PATIENCE)
-            assert bool(exchange.sent) is not leaves
-            del exchange
-            assert Departure not in await garbage_types()
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])

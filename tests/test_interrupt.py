@@ -168,7 +168,7 @@ def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Pat
 def test_too_little_memory_for_the_network_says_what_to_try(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "short_of_memory.py").write_text(SHORT_OF_MEMORY)
     line = ("seed002-alexnet", "--device", "cpu", "--data", tiny_data, "--out", tmp_path / "run")
-    done = command("short_of_memory", *line, check=False, PYTHONPATH=str(tmp_path))
+    done = command("short_of_memory", *line, check=False, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="1")
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert re.fullmatch(r"error: cpu has no memory for the images and alexnet_224; .*--device.*", error)

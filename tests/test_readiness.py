@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from bodies import DEFAULT
-from breakable import Exchange, breakable
+from breakable import BreakableEngine, Exchange, breakable
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.http.server import Server
@@ -76,7 +76,7 @@ def test_a_server_that_stops_is_not_ready_and_answers_what_it_accepted(monkeypat
 
 
 def test_an_engine_that_hangs_makes_the_server_unready_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.http.server._HUNG", 0)
+    monkeypatch.setattr("serving.http.serving._HUNG", 0)
     monkeypatch.setattr("serving.http.server._LOOK", 0.01)
     monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
@@ -97,11 +97,39 @@ def test_an_engine_that_hangs_makes_the_server_unready_until_it_answers_again(mo
     asyncio.run(main())
 
 
-def test_a_server_whose_engine_hangs_stops_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_lane_of_two_that_hangs_makes_the_server_unready_however_the_other_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.http.serving._HUNG", 0)
+    monkeypatch.setattr("serving.http.server._LOOK", 0.01)
+    monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
+    monkeypatch.setattr(BreakableEngine, "lanes", 2)
+
+    async def main() -> None:
+        async with breakable(monkeypatch, timeout=1) as (server, engine):
+            engine.go.clear()
+            engine.held = {1}
+            assert (await Exchange(server, mark=1).answer())[0] == 504
+            await until(server, ready=False)
+            tests = engine.calls
+            while engine.calls < tests + 3:  # that the other lane passes
+                assert not server.ready
+                await asyncio.sleep(0)
+            engine.go.set()
+            await until(server, ready=True)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_server_whose_engine_hangs_stops_all_the_same(monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
+    monkeypatch.setattr(BreakableEngine, "lanes", lanes)
+
     async def main() -> None:
         async with breakable(monkeypatch, timeout=0.2) as (server, engine):
             engine.go.clear()
-            assert (await Exchange(server, mark=1).answer())[0] == 504
+            for mark in range(lanes):
+                assert (await Exchange(server, mark).answer())[0] == 504
             await asyncio.wait_for(server.stop(), 10)
             assert not engine.go.is_set()
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from traceback import clear_frames
 
 import torch
 
@@ -53,6 +54,9 @@ def main() -> int:
     world = join_world(device)
     try:
         return train_in(world, device, recipe, options)
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # which hold the model, and it what `leave` is to end
+        raise
     finally:
         world.leave()
 

@@ -25,8 +25,6 @@ The policy, and why:
 
 import asyncio
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,13 +35,11 @@ from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
 from serving.batching.job import Batch, Job, Slice, Timings
 from serving.batching.job_queue import JobQueue
+from serving.batching.niceness import let_the_event_loop_go_first
 from serving.engines.registry import Engine
 from serving.errors import DeadlinePassed, EngineFailed, Refusal
 
 logger = logging.getLogger(__name__)
-
-# A lane that computes for milliseconds must not keep the event loop waiting for its core, which feeds all lanes.
-_NICENESS = 5
 
 _TOO_LATE = "The answer was not ready before the deadline; try again later."
 
@@ -115,13 +111,11 @@ class Batcher:
         A thread that an engine never gives back cannot be stopped; it ends with the process.
         """
         self._queue.close()
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join, timeout)
+        await asyncio.gather(*(asyncio.to_thread(thread.join, timeout) for thread in self._threads))
 
     def _serve(self) -> None:
         """A lane: in a thread of its own, one batch after the other until the queue is closed."""
-        if sys.platform == "linux":  # where it is a thread's; elsewhere it is that of the whole process
-            os.nice(_NICENESS)
+        let_the_event_loop_go_first()
         while batch := self._queue.take():
             batch.started = self._clock()
             batch.results = self._compute(batch.slices)

@@ -133,7 +133,7 @@ class JobQueue:
             if not batch.failures:
                 # Where two batches overlap, each kept the engine for what the other did not.
                 self._pace.note(batch.images, batch.ended - max(batch.started, self._last_end))
-            self._last_end = batch.ended
+            self._last_end = max(self._last_end, batch.ended)
 
     def close(self) -> None:
         """Refuse new jobs; `take` gives what is there, and then None."""

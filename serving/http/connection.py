@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any, ClassVar, cast
 
 from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import Unreadable
 from serving.http.answer import refusal_response
@@ -81,6 +81,7 @@ class Connection(HttpToolsProtocol):
         self.parser = Parser(self)
         self.access_log = False  # whose lines nobody reads; ours are in serving/observing/log.py
         self._departure = Departure()
+        self._answering: RequestResponseCycle | None = None  # `cycle` is the newest, which may have to wait for it
         self._crowded = False
         self._lingering = False
         self._in_header = False
@@ -99,10 +100,18 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         self.resume_writing()
-        self._departure.happen()
+        self._leave()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
         cast(Pairing, self.transport).forget()
+
+    def _leave(self) -> None:
+        """Tell the request that is being answered that its client has gone; uvicorn tells the newest."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        self._answering = None
+        self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
         goes_on = self._in_header
@@ -136,8 +145,14 @@ class Connection(HttpToolsProtocol):
         if self._crowded or self.draining:
             self.cycle.keep_alive = False
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
         if self._lingering:
             self._close()
 

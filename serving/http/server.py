@@ -15,6 +15,7 @@ from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from serving.batching.admission import Admission
+from serving.batching.niceness import let_the_event_loop_go_first
 from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 _DECODING_THREADS = 2
 _CROWDED = 4  # batches
 _LOOK = 0.5  # seconds between looks at the engines
-_HUNG = 5.0  # seconds, at least, that an engine may take for a batch; no longer than a request may, if that is more
 
 
 class Server:
@@ -46,8 +46,8 @@ class Server:
         self._failed: dict[str, str] = {}
         self._watch: asyncio.Task[None]  # of the engines, once they are loaded
         self._is_open = False  # it has started, and does not stop
-        self._threads = ThreadPoolExecutor(_DECODING_THREADS, thread_name_prefix="decode")
-        self._large = ThreadPoolExecutor(1, thread_name_prefix="decode-large")
+        self._threads = ThreadPoolExecutor(_DECODING_THREADS, "decode", let_the_event_loop_go_first)
+        self._large = ThreadPoolExecutor(1, "decode-large", let_the_event_loop_go_first)
         self._reader = RequestReader(settings, self._threads, self._large)
         self._admission = Admission(
             crowd=_CROWDED * settings.max_batch, max_wait=settings.max_wait, clock=time.monotonic
@@ -108,7 +108,7 @@ class Server:
         """Notice an engine that hangs, which nothing else would: it tells of a batch when that is done."""
         while True:
             for serving in self._serving.values():
-                serving.look(patience=max(_HUNG, self._settings.timeout))
+                serving.look()
             await asyncio.sleep(_LOOK)
 
     def drain(self) -> None:

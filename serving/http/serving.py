@@ -11,6 +11,8 @@ from serving.http.predictions import PredictionWriter
 from serving.observing.metrics import Metrics, ModelMetrics
 from serving.settings import Settings
 
+_HUNG = 5.0  # seconds, at least, that an engine may take for a batch; no longer than a request may, if that is more
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -22,11 +24,12 @@ class Serving:
     description: dict[str, str]
     writer: PredictionWriter
     metrics: ModelMetrics
+    patience: float  # seconds after which a batch counts as one that never ends
 
-    def look(self, *, patience: float) -> None:
-        """Notice an engine that has had a batch for more than `patience` seconds, and tell whether it is asked."""
+    def look(self) -> None:
+        """Notice an engine that hangs, and tell whether it is asked."""
         seconds = self.batcher.oldest
-        if seconds > patience:
+        if seconds > self.patience:
             self.health.note_hung(seconds)
         self.metrics.ready(not self.health.broken)
 
@@ -39,10 +42,13 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
         deadline = asyncio.get_running_loop().time() + settings.timeout
         probabilities = await batcher.classify(images, deadline=deadline)
         await asyncio.to_thread(loaded.check_golden, probabilities)
+        if (seconds := batcher.oldest) > patience:
+            raise RuntimeError(f"one of its lanes has had a batch for {seconds:.1f} s")
 
     def observe_queue(_: Batch) -> None:
         told.queue(batcher.waiting)
 
+    patience = max(_HUNG, settings.timeout)
     description = loaded.describe()
     health = Health(description["name"], self_test)
     told = metrics.model(description)
@@ -53,4 +59,4 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
         observers=[health.note, told.batch, observe_queue],
     )
     writer = PredictionWriter(description, loaded.labels, loaded.threshold)
-    return Serving(loaded, batcher, health, description, writer, told)
+    return Serving(loaded, batcher, health, description, writer, told, patience)
