@@ -61,14 +61,12 @@ class Admission:
             )
         visit = Visit()
         self._visits += 1
-        answered = 0
         try:
             yield visit
-            answered = visit.images
         finally:
             self._visits -= 1
             self._inside -= visit.images
-            self._measure(answered)
+            self._measure(visit.images)  # of whoever left without an answer, too: they made room
 
     def read(self, visit: Visit, images: int) -> None:
         """A request has been read, and has so many images."""
