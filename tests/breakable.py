@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from batching import PATIENCE
 from bodies import DEFAULT, RAW
 from conftest import MODELS
@@ -125,12 +126,19 @@ class Exchange:
         return start["status"], json.loads(body["body"])
 
 
-def bare_connections(monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
-    """Our connections, for a uvicorn of the test's own, with nothing in front of its application."""
+@asynccontextmanager
+async def over_tcp(app: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve `app`, with nothing in front of it, by uvicorn with our connections; the server, and its port."""
     monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
     monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
     monkeypatch.setattr(Connection, "limit", 10, raising=False)
-    return Connection
+    config = uvicorn.Config(app, port=0, http=Connection, loop="asyncio", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    yield server, server.servers[0].sockets[0].getsockname()[1]
+    await server.shutdown()
 
 
 async def not_found(scope: Any, receive: Any, send: Any) -> None:

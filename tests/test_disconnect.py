@@ -1,16 +1,13 @@
 """A client that goes away while its request waits costs no computing; one that stays notices nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from batching import PATIENCE
 from bodies import RAW, pictures
-from breakable import Exchange, bare_connections, breakable, not_found
+from breakable import Exchange, breakable, not_found, over_tcp
 
 from serving.http.app import App
 
@@ -102,18 +99,6 @@ def ask(*marks: int, images: int = 1) -> bytes:
     return b"".join(requests)
 
 
-@asynccontextmanager
-async def over_tcp(app: Any, connection: type[asyncio.Protocol]) -> AsyncIterator[int]:
-    """Serve, by uvicorn with our connections; the port."""
-    config = uvicorn.Config(app, port=0, http=connection, loop="asyncio", log_config=None, lifespan="off")
-    http = uvicorn.Server(config)
-    config.load()
-    http.lifespan = config.lifespan_class(config)
-    await http.startup()
-    yield http.servers[0].sockets[0].getsockname()[1]
-    await http.shutdown()
-
-
 @pytest.mark.parametrize(
     ("asked", "images", "beginning"),
     [(ask(2), 1, 0), (ask(2, images=40), 40, 200), (ask(2, 3), 1, 0)],
@@ -136,7 +121,7 @@ def test_a_connection_that_is_closed_is_noticed(
     async def main() -> None:
         async with (
             breakable(monkeypatch) as (server, engine),
-            over_tcp(App(not_found, server), bare_connections(monkeypatch)) as port,
+            over_tcp(App(not_found, server), monkeypatch) as (_, port),
         ):
             engine.go.clear()
             writers = [await send(port, ask(1))]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 from batching import PATIENCE
-from breakable import bare_connections
+from breakable import over_tcp
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -19,24 +19,17 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch, reset: bool) -> None:
-    connection = bare_connections(monkeypatch)
-
     async def main() -> None:
-        config = uvicorn.Config(hello, port=0, http=connection, loop="asyncio", log_level="error", lifespan="off")
-        server = uvicorn.Server(config)
-        config.load()
-        server.lifespan = config.lifespan_class(config)
-        await server.startup()
-        gc.collect()
-        gc.disable()
-        held = await ask_and_leave(server, reset=reset)
-        async with asyncio.timeout(PATIENCE):
-            while server.server_state.connections:
-                await asyncio.sleep(0)
-        left = await garbage_types()
-        assert not held
-        assert not any("Transport" in kind.__name__ for kind in left)
-        await server.shutdown()
+        async with over_tcp(hello, monkeypatch) as (server, port):
+            gc.collect()
+            gc.disable()
+            held = await ask_and_leave(server, port, reset=reset)
+            async with asyncio.timeout(PATIENCE):
+                while server.server_state.connections:
+                    await asyncio.sleep(0)
+            left = await garbage_types()
+            assert not held
+            assert not any("Transport" in kind.__name__ for kind in left)
 
     try:
         asyncio.run(main())
@@ -49,13 +42,12 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hi"})
 
 
-async def ask_and_leave(server: uvicorn.Server, *, reset: bool) -> weakref.WeakSet[Any]:
+async def ask_and_leave(server: uvicorn.Server, port: int, *, reset: bool) -> weakref.WeakSet[Any]:
     """One request on a connection that is kept alive, and the end of it, by a socket without any transport.
 
     What the server had of the connection, as long as it has it.
     """
     loop = asyncio.get_running_loop()
-    port = server.servers[0].sockets[0].getsockname()[1]
     with socket.socket() as client:
         client.setblocking(False)
         await loop.sock_connect(client, ("127.0.0.1", port))
