@@ -2,7 +2,8 @@
 
 The plan (whitened 2x2 stem, three stages that pool after their first convolution, a scaled linear head) is that of
 airbench (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"); the widths, and the residual pair in every
-stage (He et al. 2015), are ours.
+stage (He et al. 2015), are ours. What lies between the pair's two convolutions may be narrower than the stage: that
+is where `training.narrowing` takes channels from.
 """
 
 import torch
@@ -14,17 +15,17 @@ _HEAD_SCALE = 1 / 9  # airbench's: keeps the first logits small without a small 
 
 
 class Stage(nn.Module):
-    """Widen and halve the resolution, then add a residual pair of 3x3 convolutions."""
+    """Widen and halve the resolution, then add a residual pair of 3x3 convolutions, `inner` channels between them."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, inner: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2)
         self.bn1 = nn.BatchNorm2d(channels)
         self.bn1.weight.requires_grad_(False)  # stays 1: what only rises can be folded to before the pooling
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, inner, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, channels, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
         self.activation = nn.ReLU(inplace=True)
         with torch.no_grad():  # the first filters pass their input on, so that every stage learns from the first step
@@ -40,13 +41,14 @@ class Stage(nn.Module):
 class CifarNet(nn.Module):
     """Normalised float images [batch, 3, 32, 32] to logits [batch, num_classes]."""
 
-    def __init__(self, widths: tuple[int, int, int], num_classes: int) -> None:
+    def __init__(self, widths: tuple[int, int, int], inner: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
+        self.widths, self.inner = widths, inner
         self.stem = nn.Conv2d(3, _WHITENED, 2)
         self.stem.weight.requires_grad_(False)
         self.activation = nn.ReLU(inplace=True)
-        inputs = (_WHITENED, *widths[:-1])
-        self.stages = nn.Sequential(*(Stage(a, b) for a, b in zip(inputs, widths, strict=True)))
+        shapes = zip((_WHITENED, *widths[:-1]), widths, inner, strict=True)
+        self.stages = nn.Sequential(*(Stage(*shape) for shape in shapes))
         self.pool = nn.MaxPool2d(3)
         self.fc = nn.Linear(widths[-1], num_classes, bias=False)
 
@@ -65,4 +67,9 @@ class CifarNet(nn.Module):
 
 
 def cifarnet(*, num_classes: int = 10) -> CifarNet:
-    return CifarNet((96, 192, 240), num_classes)
+    return CifarNet((96, 192, 240), (48, 128, 240), num_classes)
+
+
+def cifarnet_wide(*, num_classes: int = 10) -> CifarNet:
+    """What `cifarnet` was narrowed from."""
+    return CifarNet((96, 192, 240), (96, 192, 240), num_classes)

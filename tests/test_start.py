@@ -47,3 +47,19 @@ def test_a_start_that_does_not_fit_is_refused(
     assert done.returncode == 2
     assert words in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begins_with_a_wider_network_narrowed(tiny_data: Path, tmp_path: Path) -> None:
+    """Narrowed and not trained any further, it answers nearly all training images as the wide one does."""
+    options = ("--device", "cpu", "--batch-size", "50", "--validation", "0.2", "--data", tiny_data)
+    wide, narrow = tmp_path / "wide" / "best.pt", tmp_path / "narrow" / "best.pt"
+    command("training.fit", "--model", "cifarnet_wide", "--epochs", "3", *options, "--out", wide.parent)
+    standing = ("--model", "cifarnet", "--epochs", "1", *STANDING, "--filter-lr", "0")
+    command("training.fit", *standing, "--start", wide, *options, "--out", narrow.parent)
+    checkpoint = load_checkpoint(narrow)
+    images = torch.from_numpy(checkpoint.load_training_images(tiny_data).images)
+    with torch.no_grad():
+        answers = [load_checkpoint(path).classifier().logits(images).argmax(1) for path in (wide, narrow)]
+    assert checkpoint.architecture == "cifarnet"
+    assert answers[0].unique().numel() > 2  # it has learned something to keep
+    assert (answers[0] == answers[1]).float().mean() > 0.8

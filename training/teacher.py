@@ -1,5 +1,6 @@
 """The trained networks that a recipe names: those that the run learns from, and the one that it begins with."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -11,10 +12,14 @@ from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.fold import fold_batch_norm
+from cifar_models.registry import create_model
 from training.distillation import Teacher
 from training.evaluation import predict
 from training.model import NORMALISATION
+from training.narrowing import narrowed_like
 from training.run import Run
+
+_NARROWING_IMAGES = 500
 
 
 def load_teacher(run: Run, device: torch.device) -> Teacher | None:
@@ -40,17 +45,27 @@ def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
 
 
 def load_start(run: Run) -> dict[str, Tensor] | None:
-    """The weights that the run's recipe begins with, if it names any. Raises InputError for ones that do not fit."""
+    """The weights that the run's recipe begins with, if it names any. Raises InputError for ones that do not fit.
+
+    A network that is the run's but for more channels inside its stages fits too: it is narrowed.
+    """
     if not run.recipe.start:
         return None
     path = Path(run.recipe.start)
     checkpoint = load_checkpoint(path)
     check_ancestor("start", path, checkpoint, run)
-    if checkpoint.architecture != run.recipe.model:
-        raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
     if (checkpoint.mean, checkpoint.std) != tuple(map(list, NORMALISATION[run.recipe.normalisation])):
         raise InputError(f"The start {path} takes images normalised otherwise; train with its --normalisation.")
-    return checkpoint.classifier().state_dict()
+    classifier = checkpoint.classifier()
+    if checkpoint.architecture != run.recipe.model:
+        wanted = create_model(run.recipe.model, num_classes=len(run.data.classes))
+        images = run.split()[0].images
+        some = torch.from_numpy(images[:: math.ceil(len(images) / _NARROWING_IMAGES)])  # they may be sorted by label
+        network = narrowed_like(classifier.network, wanted, classifier.preprocess(some))
+        if network is None:
+            raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
+        classifier.network = network
+    return classifier.state_dict()
 
 
 def check_ancestor(role: str, path: Path, checkpoint: Checkpoint, run: Run) -> None:
