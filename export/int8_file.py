@@ -11,6 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cifar_models.picture import Pixels
+from export.unpooled import skip_unpooled
 
 _BATCH = 32
 # What holds the arithmetic and what lies between. Not the preprocessing, which is exact in float, and not the softmax
@@ -36,13 +37,16 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
         onnx.save(model, plain)
         quant_pre_process(plain, prepared)
+        optimised = onnx.load(prepared)
+        skip_unpooled(optimised)
+        onnx.save(optimised, prepared)
         options: dict[str, Any] = {"quant_format": QuantFormat.QDQ, "per_channel": True}
         quantize_static(
             prepared,
             path,
             Calibration(images),
             op_types_to_quantize=_QUANTISED,
-            nodes_to_exclude=float_nodes(prepared),
+            nodes_to_exclude=float_nodes(optimised),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             **options,
@@ -50,13 +54,13 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
     write_metadata(path, metadata)
 
 
-def float_nodes(path: Path) -> list[str]:
+def float_nodes(model: onnx.ModelProto) -> list[str]:
     """The names of those that stay float beside what is never quantised.
 
     The convolution that sees the pixels: it costs little, and a whitening stem amplifies what rounding does. And what
     comes after the logits, where an addition of the calibration's would be taken for one of the network's.
     """
-    nodes = list(onnx.load(path).graph.node)
+    nodes = list(model.graph.node)
     first = next(node for node in nodes if node.op_type == "Conv")
     end = next(index for index, node in enumerate(nodes) if "logits" in node.output)
     return [node.name for node in (first, *nodes[end + 1 :])]

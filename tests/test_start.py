@@ -61,5 +61,5 @@ def test_a_run_begins_with_a_wider_network_narrowed(tiny_data: Path, tmp_path: P
     with torch.no_grad():
         answers = [load_checkpoint(path).classifier().logits(images).argmax(1) for path in (wide, narrow)]
     assert checkpoint.architecture == "cifarnet"
-    assert answers[0].unique().numel() > 2  # it has learned something to keep
+    assert len(set(answers[0].tolist())) > 2  # it has learned something to keep
     assert (answers[0] == answers[1]).float().mean() > 0.8
