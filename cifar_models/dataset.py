@@ -36,6 +36,10 @@ class ImageSet:
     def subset(self, indices: Indices) -> "ImageSet":
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
+    def sample(self, count: int) -> "ImageSet":
+        """`count` of them, at random, as they may be sorted by label, and always the same; all when there are fewer."""
+        return self.subset(np.random.default_rng(0).permutation(len(self))[:count])
+
     def fingerprint(self) -> str:
         """The sha256 of classes, labels and pixels: the same data in the same order has the same fingerprint."""
         digest = hashlib.sha256("\n".join(self.classes).encode())

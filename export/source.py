@@ -26,7 +26,7 @@ class Source:
     def calibration(self) -> ImageSet:
         """Some images that the run was trained on: the ranges of int8 are set by nothing that is measured."""
         trained = np.setdiff1d(np.arange(len(self.training)), self.checkpoint.validation.numpy())
-        return self.training.subset(np.random.default_rng(0).permutation(trained)[:_CALIBRATION_IMAGES])
+        return self.training.subset(trained).sample(_CALIBRATION_IMAGES)
 
 
 def load_source(checkpoint: Path, data: Path) -> Source:

@@ -148,6 +148,15 @@ def test_the_validation_split_depends_on_the_seed_alone() -> None:
     assert not np.array_equal(first, other)
 
 
+def test_a_sample_of_sorted_images_has_all_labels_and_is_always_the_same(tiny_data: Path) -> None:
+    data = load_images(tiny_data, "train")
+    sample = data.sample(100)
+    assert np.bincount(sample.labels, minlength=10).min() > 0
+    assert len({image.tobytes() for image in sample.images}) == 100
+    assert sample.fingerprint() == load_images(tiny_data, "train").sample(100).fingerprint()
+    assert len(data.sample(1000)) == len(data)
+
+
 def test_the_fingerprint_is_that_of_pixels_labels_and_classes() -> None:
     images, labels = tiny_images(0, 6, 1), np.array([0, 1, 2] * 2)
     one_pixel, one_label = images.copy(), labels.copy()

@@ -51,12 +51,12 @@ def sample_grid(data: ImageSet) -> Image.Image:
     side = data.images.shape[1] * _SCALE
     grid = Image.new("RGB", (_COLUMNS * (side + 4), _ROWS * (side + _CAPTION + 4)), "white")
     draw = ImageDraw.Draw(grid)
-    chosen = np.random.default_rng(0).permutation(len(data))[: _COLUMNS * _ROWS]
-    for place, index in enumerate(chosen):
+    chosen = data.sample(_COLUMNS * _ROWS)
+    for place, (image, label) in enumerate(zip(chosen.images, chosen.labels, strict=True)):
         x, y = place % _COLUMNS * (side + 4) + 2, place // _COLUMNS * (side + _CAPTION + 4) + 2
-        picture = Image.fromarray(data.images[index]).resize((side, side), Image.Resampling.NEAREST)
+        picture = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
         grid.paste(picture, (x, y))
-        draw.text((x, y + side), data.classes[data.labels[index]], fill="black")
+        draw.text((x, y + side), data.classes[label], fill="black")
     return grid
 
 

@@ -25,7 +25,7 @@ def build_model(recipe: Recipe, training: ImageSet, device: torch.device) -> Cla
     mean, std = NORMALISATION[recipe.normalisation]
     model = Classifier(recipe.model, num_classes=len(training.classes), mean=mean, std=std)
     if isinstance(model.network, CifarNet):
-        model.network.whiten(model.preprocess(torch.from_numpy(training.images[:_WHITENING_IMAGES])))
+        model.network.whiten(model.preprocess(torch.from_numpy(training.sample(_WHITENING_IMAGES).images)))
     return model.to(device).to(memory_format=torch.channels_last)
 
 

@@ -1,6 +1,5 @@
 """The trained networks that a recipe names: those that the run learns from, and the one that it begins with."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -59,9 +58,8 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
     classifier = checkpoint.classifier()
     if checkpoint.architecture != run.recipe.model:
         wanted = create_model(run.recipe.model, num_classes=len(run.data.classes))
-        images = run.split()[0].images
-        some = torch.from_numpy(images[:: math.ceil(len(images) / _NARROWING_IMAGES)])  # they may be sorted by label
-        network = narrowed_like(classifier.network, wanted, classifier.preprocess(some))
+        images = classifier.preprocess(torch.from_numpy(run.split()[0].sample(_NARROWING_IMAGES).images))
+        network = narrowed_like(classifier.network, wanted, images)
         if network is None:
             raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
         classifier.network = network

@@ -52,12 +52,12 @@ def events(folder: Path, part: str) -> Iterator[EventFile]:
 
 def write_start(run: Run) -> None:
     """The settings, and a grid of training images with their labels in the same order."""
-    chosen = np.random.default_rng(0).permutation(len(run.data))[:_SAMPLES]
+    samples = run.data.sample(_SAMPLES)
     settings = "\n".join(f"- {name}: {value}" for name, value in asdict(run.recipe).items())
-    labels = ", ".join(run.data.classes[label] for label in run.data.labels[chosen])
+    labels = ", ".join(samples.classes[label] for label in samples.labels)
     with events(run.folder, f"{0:05}") as file:
         file.add(summary.text("settings", settings), 0)
-        file.add(summary.image("samples", run.data.images[chosen], dataformats="NHWC"), 0)
+        file.add(summary.image("samples", samples.images, dataformats="NHWC"), 0)
         file.add(summary.text("samples", labels), 0)
         if layout := charts(run.recipe.tensorboard):
             file.add(summary.custom_scalars({"tutorial": layout}), 0)
