@@ -32,10 +32,19 @@ class Stage(nn.Module):
             nn.init.dirac_(self.conv1.weight[:in_channels])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.activation(self.bn1(self.pool(self.conv1(x))))
-        out: Tensor = self.activation(self.bn2(self.conv2(x)))
-        out = self.activation(self.bn3(self.conv3(out)) + x)
+        x = self.widen(x)
+        out: Tensor = self.activation(self.bn3(self.conv3(self.inside(x))) + x)
         return out
+
+    def widen(self, x: Tensor) -> Tensor:
+        """[batch, in_channels, size, size] to [batch, channels, size // 2, size // 2]."""
+        wide: Tensor = self.activation(self.bn1(self.pool(self.conv1(x))))
+        return wide
+
+    def inside(self, x: Tensor) -> Tensor:
+        """What is between the residual pair, [batch, inner, size, size], of what `widen` gave."""
+        inside: Tensor = self.activation(self.bn2(self.conv2(x)))
+        return inside
 
 
 class CifarNet(nn.Module):

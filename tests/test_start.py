@@ -50,16 +50,12 @@ def test_a_start_that_does_not_fit_is_refused(
 
 
 def test_a_run_begins_with_a_wider_network_narrowed(tiny_data: Path, tmp_path: Path) -> None:
-    """Narrowed and not trained any further, it answers nearly all training images as the wide one does."""
-    options = ("--device", "cpu", "--batch-size", "50", "--validation", "0.2", "--data", tiny_data)
+    """And keeps most of what that one knew; but for batch norm's statistics it does not learn here."""
+    options = ("--device", "cpu", "--batch-size", "50", "--validation", "0.2", "--epochs", "1", "--data", tiny_data)
     wide, narrow = tmp_path / "wide" / "best.pt", tmp_path / "narrow" / "best.pt"
-    command("training.fit", "--model", "cifarnet_wide", "--epochs", "3", *options, "--out", wide.parent)
-    standing = ("--model", "cifarnet", "--epochs", "1", *STANDING, "--filter-lr", "0")
-    command("training.fit", *standing, "--start", wide, *options, "--out", narrow.parent)
-    checkpoint = load_checkpoint(narrow)
-    images = torch.from_numpy(checkpoint.load_training_images(tiny_data).images)
-    with torch.no_grad():
-        answers = [load_checkpoint(path).classifier().logits(images).argmax(1) for path in (wide, narrow)]
-    assert checkpoint.architecture == "cifarnet"
-    assert len(set(answers[0].tolist())) > 2  # it has learned something to keep
-    assert (answers[0] == answers[1]).float().mean() > 0.8
+    command("training.fit", "--model", "cifarnet_wide", *options, "--epochs", "3", "--out", wide.parent)
+    command("training.fit", "--model", "cifarnet", *STANDING, "--start", wide, *options, "--out", narrow.parent)
+    assert load_checkpoint(narrow).history[0]["validation_accuracy"] > 0.5  # of ten labels
+    line = ("--model", "cifarnet_wide", "--start", narrow, *options, "--out", tmp_path / "wide again")
+    refused = command("training.fit", *line, check=False)
+    assert (refused.returncode, "is of cifarnet, and the run of cifarnet_wide" in refused.stderr) == (2, True)

@@ -1,47 +1,102 @@
 """That convolutions of the int8 file do not compute what pooling leaves out, and that this changes no answer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from export.architectures import fresh_classifier
+from export.formats import FORMATS
 from export.golden import golden_images
 from export.onnx_file import export_onnx
-from export.unpooled import skip_unpooled
+from export.unpooled import attributes, skip_unpooled
+
+CUT = {"pads": [1, 1, 0, 0]}
 
 
 @pytest.mark.parametrize(
     ("name", "less"),
     [
-        ("cifarnet", {31: 30, 15: 14, 7: 6}),
-        ("alexnet", {15: 14, 7: 6}),
-        ("alexnet_bn", {32: 31}),  # pooled by threes, two apart
-        ("batchnorm_net", {}),  # even sizes, pooled by twos
-        ("resnet18_imagenet_stem", {}),  # the pooling pads
+        ("cifarnet", [(31, 30), (15, 14), (7, 6)]),
+        ("alexnet", [(15, 14), (7, 6)]),
+        ("alexnet_bn", [(32, 31)]),  # pooled by threes, two apart
+        ("batchnorm_net", []),  # even sizes, pooled by twos
+        ("resnet18_imagenet_stem", []),  # the pooling pads
     ],
 )
 def test_what_pooling_leaves_out_is_not_computed_and_nothing_else_changes(
-    name: str, less: dict[int, int], tmp_path: Path
+    name: str, less: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     model = export_onnx(fresh_classifier(name), tmp_path / "stored.onnx", {})
-    before, answers = heights(model), logits(model)
+    before, logits = sizes(model), run(model, "logits", images=golden_images())
     skip_unpooled(model)
     onnx.checker.check_model(model, full_check=True)
-    after = heights(model)
-    assert {before[conv]: after[conv] for conv in before if after[conv] != before[conv]} == less
-    assert np.array_equal(logits(model), answers)
+    changes = [(old, new) for old, new in zip(before, sizes(model), strict=True) if old != new]
+    assert changes == [((old, old), (new, new)) for old, new in less]
+    np.testing.assert_allclose(run(model, "logits", images=golden_images()), logits, rtol=1e-5, atol=1e-5)
 
 
-def heights(model: onnx.ModelProto) -> dict[str, int]:
-    """Of each convolution's output, by its name."""
+def test_the_int8_file_of_a_bundle_is_written_so(tiny_bundle: Path) -> None:
+    for key, cut in {"onnx-int8": True, "onnx-fp32": False}.items():
+        convolutions = (
+            node for node in onnx.load(tiny_bundle / FORMATS[key].file).graph.node if node.op_type == "Conv"
+        )
+        assert any(attributes(node)["pads"] == CUT["pads"] for node in convolutions) == cut
+
+
+@pytest.mark.parametrize(
+    ("pool", "conv", "outputs"),
+    [
+        ({}, {}, ["y"]),  # it is cut
+        ({"ceil_mode": 1}, {}, ["y"]),
+        ({"dilations": [2, 2]}, {}, ["y"]),
+        ({"auto_pad": "SAME_UPPER"}, {}, ["y"]),
+        ({}, {"auto_pad": "SAME_UPPER"}, ["y"]),
+        ({}, {"pads": [1, 1, 1, 1], "strides": [2, 2]}, ["y"]),
+        ({}, {}, ["y", "relu"]),  # somebody sees what pooling leaves out
+        ({}, {}, ["y", "conv"]),
+    ],
+)
+def test_what_somebody_may_see_is_computed(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str]) -> None:
+    model = small_model({"strides": [2, 2], **pool}, conv or {"pads": [1, 1, 1, 1]}, outputs)
+    x = np.random.default_rng(0).normal(size=(2, 1, 7, 7)).astype(np.float32)
+    before = [run(model, output, x=x) for output in outputs]
+    skip_unpooled(model)
+    onnx.checker.check_model(model, full_check=True)
+    for output, found in zip(outputs, before, strict=True):
+        np.testing.assert_allclose(run(model, output, x=x), found, rtol=1e-5, atol=1e-5)
+    is_plain = not pool and not conv and outputs == ["y"]
+    assert (attributes(model.graph.node[0]).get("pads") == CUT["pads"]) == is_plain
+
+
+def small_model(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str]) -> onnx.ModelProto:
+    """A convolution of 7x7, ReLU and a pooling by twos."""
+    kernel = np.random.default_rng(1).normal(size=(1, 1, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"], kernel_shape=[3, 3], **conv),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("MaxPool", ["relu"], ["y"], kernel_shape=[2, 2], **pool),
+    ]
+    value = helper.make_tensor_value_info
+    ends = [value(name, onnx.TensorProto.FLOAT, ["batch", 1, None, None]) for name in outputs]
+    image = value("x", onnx.TensorProto.FLOAT, ["batch", 1, 7, 7])
+    graph = helper.make_graph(nodes, "small", [image], ends, [onnx.numpy_helper.from_array(kernel, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def sizes(model: onnx.ModelProto) -> list[tuple[int, int]]:
+    """Of each convolution's output, in order."""
     graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: value.type.tensor_type.shape for value in graph.value_info}
-    return {node.output[0]: shapes[node.output[0]].dim[2].dim_value for node in graph.node if node.op_type == "Conv"}
+    dims = {value.name: value.type.tensor_type.shape.dim for value in graph.value_info}
+    outputs = (node.output[0] for node in graph.node if node.op_type == "Conv")
+    return [(dims[name][2].dim_value, dims[name][3].dim_value) for name in outputs]
 
 
-def logits(model: onnx.ModelProto) -> np.ndarray:
+def run(model: onnx.ModelProto, output: str, **inputs: npt.NDArray[Any]) -> Any:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["logits"], {"images": golden_images()})[0])
+    return session.run([output], inputs)[0]
