@@ -9,7 +9,7 @@ from torch import nn
 
 from cifar_models.alexnet import alexnet, alexnet_224, alexnet_bn
 from cifar_models.batchnorm_net import batchnorm_net
-from cifar_models.cifarnet import cifarnet, cifarnet_wide
+from cifar_models.cifarnet import cifarnet, cifarnet_narrow
 from cifar_models.errors import InputError
 from cifar_models.lenet import lenet, lenet_120, lenet_grey
 from cifar_models.resnet import resnet18, resnet20, resnet34, resnet50, resnet101, resnet152
@@ -27,7 +27,7 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "cifarnet": Architecture(build=cifarnet),
-    "cifarnet_wide": Architecture(build=cifarnet_wide),
+    "cifarnet_narrow": Architecture(build=cifarnet_narrow),
     "alexnet": Architecture(build=alexnet),
     "alexnet_224": Architecture(build=alexnet_224, size=224),
     "alexnet_bn": Architecture(build=alexnet_bn),

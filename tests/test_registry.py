@@ -17,6 +17,7 @@ PARAMETERS = {  # with 10 classes
     "alexnet_224": 57_044_810,
     "alexnet_bn": 4_510_794,
     "batchnorm_net": 2_169_770,
+    "cifarnet_narrow": 2_169_112,
     "lenet": 62_006,
     "lenet_120": 66_722,
     "lenet_grey": 61_706,
@@ -34,7 +35,9 @@ PARAMETERS = {  # with 10 classes
     "vgg11": 28_154_944,
 }
 # The stem is set from the data before the first step; the scales are 1, so that they can be folded.
-FROZEN = {"cifarnet": {"stem.weight", *(f"stages.{number}.bn1.weight" for number in range(3))}}
+FROZEN = dict.fromkeys(
+    ("cifarnet", "cifarnet_narrow"), {"stem.weight", *(f"stages.{number}.bn1.weight" for number in range(3))}
+)
 
 every_model = pytest.mark.parametrize("name", list_models())
 

@@ -53,9 +53,9 @@ def test_a_run_begins_with_a_wider_network_narrowed(tiny_data: Path, tmp_path: P
     """And keeps most of what that one knew; but for batch norm's statistics it does not learn here."""
     options = ("--device", "cpu", "--batch-size", "50", "--validation", "0.2", "--epochs", "1", "--data", tiny_data)
     wide, narrow = tmp_path / "wide" / "best.pt", tmp_path / "narrow" / "best.pt"
-    command("training.fit", "--model", "cifarnet_wide", *options, "--epochs", "3", "--out", wide.parent)
-    command("training.fit", "--model", "cifarnet", *STANDING, "--start", wide, *options, "--out", narrow.parent)
+    command("training.fit", "--model", "cifarnet", *options, "--epochs", "3", "--out", wide.parent)
+    command("training.fit", "--model", "cifarnet_narrow", *STANDING, "--start", wide, *options, "--out", narrow.parent)
     assert load_checkpoint(narrow).history[0]["validation_accuracy"] > 0.5  # of ten labels
-    line = ("--model", "cifarnet_wide", "--start", narrow, *options, "--out", tmp_path / "wide again")
+    line = ("--model", "cifarnet", "--start", narrow, *options, "--out", tmp_path / "wide again")
     refused = command("training.fit", *line, check=False)
-    assert (refused.returncode, "is of cifarnet, and the run of cifarnet_wide" in refused.stderr) == (2, True)
+    assert (refused.returncode, "is of cifarnet_narrow, and the run of cifarnet." in refused.stderr) == (2, True)

@@ -119,7 +119,6 @@ LONG = replace(CIFARNET, label_smoothing=0.0, cutout=0, cutmix=0.5)
 # 2022): what it says of mixtures it cannot know by heart.
 DISTILLED = replace(
     LONG,
-    model="cifarnet_wide",
     epochs=300,
     cutmix=1.0,
     teachers="runs/resnet18/best.pt",
