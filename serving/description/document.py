@@ -32,7 +32,7 @@ this document does not have gets 404 `not_found`, a method that a path does not 
 Newer servers may add fields; ignore those that you do not know."""
 
 _EXAMPLE = {
-    "model": {"name": "cifarnet", "version": "65c97549abab", "engine": "onnxruntime-cpu-int8"},
+    "model": {"name": "cifarnet", "version": "6fea8981ed4d", "engine": "onnxruntime-cpu-int8"},
     "predictions": [
         {
             "label": "ship",
