@@ -35,9 +35,8 @@ PARAMETERS = {  # with 10 classes
     "vgg11": 28_154_944,
 }
 # The stem is set from the data before the first step; the scales are 1, so that they can be folded.
-FROZEN = dict.fromkeys(
-    ("cifarnet", "cifarnet_narrow"), {"stem.weight", *(f"stages.{number}.bn1.weight" for number in range(3))}
-)
+STEM_AND_SCALES = {"stem.weight", *(f"stages.{number}.bn1.weight" for number in range(3))}
+FROZEN = {"cifarnet": STEM_AND_SCALES, "cifarnet_narrow": STEM_AND_SCALES}
 
 every_model = pytest.mark.parametrize("name", list_models())
 
