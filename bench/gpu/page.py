@@ -23,6 +23,7 @@ unless asked; a training run that its time did not suffice for goes on with the 
 CPU in miniature, so that only the device is new on the day."""
 
 _MINIATURE = """> **In miniature, on {device}: this shows that the steps run, and says nothing about any device.**"""
+_CHOSEN = "Epochs were chosen on images that were held out of training; the test images chose nothing."
 _LIMITS = """Seconds are those of the epochs, validation included; of what ran beside other trainings they are longer
 than alone, and the shares smaller. The arithmetic's limit is the device's measured
 bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured
@@ -183,7 +184,7 @@ def modern(report: Report, names: Sequence[str]) -> str:
         shares = [rate * found["flops_per_image"] / device["bf16_flops"] if device else None]
         shares.append(rate * found["bytes_per_image"] / device["bytes_per_second"] if device else None)
         rows.append([f"`{name}`", *texts, *("-" if share is None else f"{share:.2f}" for share in shares)])
-    return f"{_LIMITS}\n\n{grid([*head, *limits], rows)}"
+    return f"{_CHOSEN}\n{_LIMITS}\n\n{grid([*head, *limits], rows)}"
 
 
 def seeds(report: Report) -> str:
@@ -196,7 +197,7 @@ def seeds(report: Report) -> str:
             texts.append(f"{found['seconds']:.0f}")
         rows.append([f"`{name}`", *texts, f"{published:.1%}" if published else "no figure"])
     head = ["recipe", "test accuracy (95 %)", "data", "epochs", "seconds", "the tutorial says, on the original"]
-    text = "The test images chose nothing; the tutorials 000 and 001 chose on theirs."
+    text = f"{_CHOSEN}\nThe tutorials 000 and 001 chose on their test images."
     return f"{text}\n\n{grid(head, rows)}"
 
 

@@ -87,6 +87,7 @@ def render(measured: Sequence[MeasuredBundle], machine: dict[str, Any], pictures
 
 Made by `make report`; do not edit. The shipped files, measured on the {first.images:,} test images of **{first.data}**,
 one view each. Epoch, calibration and threshold were chosen on validation images; the test images chose nothing.
+What was known of their figures when something else was tried, stands in [experiments.md](experiments.md).
 {describe_machine(machine)}
 
 {as_markdown(summary_table(measured))}
