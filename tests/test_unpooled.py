@@ -16,7 +16,7 @@ from export.golden import golden_images
 from export.onnx_file import export_onnx
 from export.unpooled import attributes, skip_unpooled
 
-CUT = {"pads": [1, 1, 0, 0]}
+CUT = [1, 1, 0, 0]  # pads
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_int8_file_of_a_bundle_is_written_so(tiny_bundle: Path) -> None:
         convolutions = (
             node for node in onnx.load(tiny_bundle / FORMATS[key].file).graph.node if node.op_type == "Conv"
         )
-        assert any(attributes(node)["pads"] == CUT["pads"] for node in convolutions) == cut
+        assert any(attributes(node)["pads"] == CUT for node in convolutions) == cut
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_somebody_may_see_is_computed(pool: dict[str, Any], conv: dict[str,
     for output, found in zip(outputs, before, strict=True):
         np.testing.assert_allclose(run(model, output, x=x), found, rtol=1e-5, atol=1e-5)
     is_plain = not pool and not conv and outputs == ["y"]
-    assert (attributes(model.graph.node[0]).get("pads") == CUT["pads"]) == is_plain
+    assert (attributes(model.graph.node[0]).get("pads") == CUT) == is_plain
 
 
 def small_model(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str]) -> onnx.ModelProto:
