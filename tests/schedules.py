@@ -105,11 +105,11 @@ class Request:
 class Stage:
     """Moves callers, engine and clock, and lets everything settle after each step."""
 
-    def __init__(self, *, lanes: int, max_queue: int, processors: int = 1) -> None:
+    def __init__(self, *, lanes: int, max_queue: int, processors: int = 1, max_batch: int = MAX_BATCH) -> None:
         self.clock = Clock()
         self.engine = SteppedEngine(self.clock, lanes, processors)
         self.max_queue = max_queue
-        self.batcher = Batcher(self.engine, max_batch=MAX_BATCH, max_queue=max_queue, clock=lambda: self.clock.now)
+        self.batcher = Batcher(self.engine, max_batch=max_batch, max_queue=max_queue, clock=lambda: self.clock.now)
         self.requests: list[Request] = []
         self.lags: set[float] = set()  # times at which the event loop was late
         self._next = 0  # number of the next image

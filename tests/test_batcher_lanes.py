@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from batching import MAX_BATCH
 from schedules import Stage
 
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    stage = Stage(lanes=request.param[0], processors=request.param[1], max_queue=1000)
+    stage = Stage(lanes=request.param[0], processors=request.param[1], max_queue=1000, max_batch=12)
     yield stage
     stage.close()
 
@@ -30,7 +29,7 @@ def computing(stage: Stage) -> list[list[int]]:
     indirect=["stage"],
 )
 def test_idle_processors_share_a_request_alike(stage: Stage, shares: list[list[int]]) -> None:
-    request = stage.ask(MAX_BATCH, seconds=100)
+    request = stage.ask(4, seconds=100)
     assert computing(stage) == shares
     stage.engine.end_all()
     stage.settle()
@@ -44,9 +43,20 @@ def test_the_only_idle_processor_takes_all(stage: Stage) -> None:
     assert computing(stage) == [[0], [1, 2, 3]]
 
 
-@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
-def test_a_processor_that_was_busy_takes_all_that_gathered(stage: Stage) -> None:
-    for count in (1, 1, 2, 2):
+@pytest.mark.parametrize(
+    ("stage", "next_batch"),
+    [
+        ((1, 1), 12),
+        ((2, 1), 12),
+        ((2, 2), 6),
+        ((3, 3), 4),
+        ((8, 8), 4),  # two would cost nearly as much of the work around them
+    ],
+    indirect=["stage"],
+)
+def test_a_processor_that_was_busy_leaves_the_others_theirs_but_takes_a_few(stage: Stage, next_batch: int) -> None:
+    busy = stage.engine.lanes
+    for count in (*[1] * busy, 3, 3, 3, 3):
         stage.ask(count, seconds=100)
     stage.end(stage.engine.computing[0])
-    assert computing(stage) == [[1], [2, 3, 4, 5]]
+    assert computing(stage)[-1] == list(range(busy, busy + next_batch))

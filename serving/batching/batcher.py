@@ -19,8 +19,9 @@ The policy, and why:
 8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
    the guilty requests fail (EngineFailed).
 9. An engine gets as many batches at once as it has `lanes`, each by the rules above. On a GPU there are two, of which
-   one is gathered and copied while the other computes; on the CPU there is one for each core. What finds several cores
-   idle (`processors`) is shared among them alike; a busy core takes all that waits, so that batches grow with the load.
+   one is gathered and copied while the other computes; on the CPU there is one for each core. Cores (`processors`) that
+   do not slow one another down share what waits: one that is done leaves the others theirs, which are done soon. If it
+   took all, its answers would come late and at once, and the others would wait for what the event loop decodes next.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ from serving.batching.job import Batch, Job, Slice
 from serving.batching.pace import Pace
 from serving.errors import NotReady, QueueFull
 
+_LEAST = 4  # images that a thread takes if they are there: the work around a batch is as much for one
 _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
 
 
@@ -91,8 +92,12 @@ class JobQueue:
             return self._assigned.popleft() if self._assigned else None
 
     def _form(self, *, idle: int) -> Batch | None:
-        """A batch for one of `idle` threads: its share of what waits, where others compute the rest meanwhile."""
-        share = -(-self._waiting // min(idle, self._processors))
+        """A batch for one of `idle` threads: its share of what waits, as the others come for theirs.
+
+        The idle ones come at once, and may leave it less than `_LEAST`; for the busy ones nothing so small is left.
+        """
+        idle = min(idle, self._processors)
+        share = max(_divide(self._waiting, self._processors), min(_LEAST, _divide(self._waiting, idle)))
         slices = self._gather(max(1, min(share, self._max_batch)))
         if not slices:
             return None
@@ -140,3 +145,7 @@ class JobQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _divide(images: int, threads: int) -> int:
+    return -(-images // threads)  # rounded up
