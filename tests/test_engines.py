@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -10,7 +11,7 @@ import pytest
 from bodies import ATOL, DEFAULT, pictures
 from conftest import MODELS
 
-from cifar_models.bundle import BundleError, Probabilities
+from cifar_models.bundle import BundleError, Probabilities, open_bundle
 from cifar_models.errors import InputError
 from serving.engines import bundles
 from serving.engines.bundles import EngineChoice, LoadedBundle, check_engine, load_bundle
@@ -179,6 +180,35 @@ def test_a_machine_with_cuda_where_no_cuda_engine_works_is_degraded(monkeypatch:
     assert loaded.degraded is not None
     assert "libcurand.so.10" in loaded.degraded
     assert "golden images" in loaded.degraded
+
+
+def test_a_machine_with_cuda_where_the_first_cuda_engine_does_not_work_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_with(monkeypatch, dict(zip(CUDA, [None, Disguised(1)], strict=True)))
+    assert (loaded.engine_name, loaded.degraded) == (CUDA[1], f"{CUDA[0]}: libcurand.so.10 is missing")
+
+
+@without_cuda
+def test_where_the_int8_file_computes_something_else_the_float_file_answers_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "onnxruntime-cpu-int8"
+    wrong = replace(ENGINES[name], load=lambda *_: Disguised(1, wrong=True))
+    monkeypatch.setattr(bundles, "ENGINES", {**ENGINES, name: wrong})
+    loaded = load_bundle(BUNDLE, choice("auto"))
+    assert loaded.engine_name == "onnxruntime-cpu-fp32"
+    assert loaded.degraded is not None
+    assert loaded.degraded.startswith(f"{name}: ")
+    assert "golden images" in loaded.degraded
+
+
+@without_cuda
+def test_a_bundle_that_has_no_int8_file_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = open_bundle(BUNDLE)
+    others = [artifact for artifact in whole.manifest.artifacts if artifact.key != "onnx-int8"]
+    smaller = replace(whole, manifest=whole.manifest.model_copy(update={"artifacts": others}))
+    monkeypatch.setattr(bundles, "open_bundle", lambda _: smaller)
+    loaded = load_bundle(BUNDLE, choice("auto"))
+    assert (loaded.engine_name, loaded.degraded) == ("onnxruntime-cpu-fp32", None)
 
 
 def test_a_self_test_compares_with_the_golden_probabilities() -> None:

@@ -5,12 +5,29 @@ import asyncio
 import numpy as np
 import pytest
 
+from cifar_models.bundle import Probabilities
 from serving.batching.health import Health
-from serving.batching.job import Batch
+from serving.batching.job import Batch, Slice
 
-GOOD = Batch([None], results=[np.zeros((1, 10), np.float32)])  # type: ignore[list-item]
-BAD = Batch([None], results=[ValueError()])  # type: ignore[list-item]
-MIXED = Batch([None] * 2, results=[*BAD.results, *GOOD.results])  # type: ignore[list-item]
+ROWS = np.zeros((1, 10), np.float32)
+
+
+def batch(*results: Probabilities | Exception, job: object | None = None) -> Batch:
+    """One slice for each result, each of a request of its own unless all are of `job`."""
+    slices = [Slice(job or object(), 0, None) for _ in results]  # type: ignore[arg-type]
+    return Batch(slices, results=list(results))
+
+
+def good() -> Batch:
+    return batch(ROWS)
+
+
+def bad(job: object | None = None) -> Batch:
+    return batch(ValueError(), job=job)
+
+
+def mixed() -> Batch:
+    return batch(ValueError(), ROWS)
 
 
 class SelfTest:
@@ -41,23 +58,37 @@ def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_me
     async def main() -> None:
         self_test = SelfTest(failures=4)
         health = Health("a", self_test)
-        for batch in (BAD, BAD, MIXED, BAD, BAD, GOOD, BAD, BAD):
-            health.note(batch)
+        for make in (bad, bad, mixed, bad, bad, good, bad, bad):
+            health.note(make())
             assert not health.broken
-        health.note(BAD)
+        health.note(bad())
         assert health.broken
         await settle()
         assert self_test.runs == 5
-        health.note(GOOD)  # the end of what was accepted before is no proof
+        health.note(good())  # the end of what was accepted before is no proof
         assert health.broken
         self_test.done.set()
         await settle()
         assert not health.broken
         for _ in range(3):
-            health.note(BAD)
+            health.note(bad())
         assert health.broken  # it can break again
         await settle()
         assert not health.broken
+
+    asyncio.run(main())
+
+
+def test_one_request_that_many_cores_shared_counts_once() -> None:
+    async def main() -> None:
+        health = Health("a", SelfTest(failures=0))
+        poisoned = object()
+        for job in (poisoned, poisoned, poisoned, object(), poisoned):
+            health.note(bad(job))
+        assert not health.broken
+        health.note(bad())
+        assert health.broken
+        health.close()
 
     asyncio.run(main())
 
@@ -66,7 +97,7 @@ def test_closing_ends_the_tests() -> None:
     async def main() -> None:
         health = Health("a", SelfTest(failures=0))
         for _ in range(3):
-            health.note(BAD)
+            health.note(bad())
         health.close()
         await settle()
         assert len(asyncio.all_tasks()) == 1

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from serving.batching.job import Batch
+from serving.batching.job import Batch, Job
 
 logger = logging.getLogger(__name__)
 
@@ -16,14 +16,16 @@ class Health:
     """Broken after three failed batches in a row, or one that never ends, until the golden images come out right again.
 
     A batch has failed when not one of its images came out: a poisoned request among others is no sign of a broken
-    engine. `self_test` asks the engine the way requests do, and raises when the answer is wrong or there is none. It is
-    tried at once, so that three poisoned requests in a row cost the server no more than the time of one batch.
+    engine. Nor is one that several cores shared: further batches of the same requests do not count. `self_test` asks
+    the engine the way requests do, and raises when the answer is wrong or there is none. It is tried at once, so that
+    three poisoned requests in a row cost the server no more than the time of one batch.
     """
 
     def __init__(self, name: str, self_test: Callable[[], Awaitable[None]]) -> None:
         self._name = name
         self._self_test = self_test
         self._failures = 0  # batches in a row
+        self._failed: set[Job] = set()  # the requests in them
         self._recovery: asyncio.Task[None] | None = None
 
     @property
@@ -34,7 +36,11 @@ class Health:
         """Observe a batch, on the event loop."""
         if self._recovery is not None:
             return  # the self-test decides
-        self._failures = self._failures + 1 if batch.failed else 0
+        if not batch.failed:
+            self._forget()
+        elif not batch.jobs <= self._failed:
+            self._failures += 1
+            self._failed |= batch.jobs
         if self.broken:
             logger.error("The engine of %s failed %d batches in a row; it is not asked", self._name, self._failures)
             self._test_until_it_passes()
@@ -53,8 +59,12 @@ class Health:
         while not await self._passes():
             await asyncio.sleep(_INTERVAL)
         logger.warning("The engine of %s classifies its golden images again; it is asked again", self._name)
-        self._failures = 0
+        self._forget()
         self._recovery = None
+
+    def _forget(self) -> None:
+        self._failures = 0
+        self._failed.clear()
 
     async def _passes(self) -> bool:
         try:

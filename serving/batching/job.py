@@ -80,6 +80,11 @@ class Batch:
         return sum(len(part.images) for part in self.slices)
 
     @property
+    def jobs(self) -> set[Job]:
+        """Whose images these are."""
+        return {part.job for part in self.slices}
+
+    @property
     def seconds(self) -> float:
         return self.ended - self.started
 

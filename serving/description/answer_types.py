@@ -48,7 +48,9 @@ class ServedModel(Model):
 
     default: bool = Field(description="Whether it answers when a request names none")
     ready: bool = Field(description="False while its engine is broken and being tested")
-    degraded: str | None = Field(description="Why the CPU answers where CUDA should; null if it does not")
+    degraded: str | None = Field(
+        description="Why an engine that comes before this one does not answer; null where none was tried"
+    )
     manifest: Manifest = Field(description="All that the bundle says of itself: labels, measured accuracy, origin")
 
 

@@ -43,7 +43,7 @@ class LoadedBundle:
     bundle: Bundle
     engine_name: str
     engine: Engine
-    degraded: str | None = None  # why no CUDA engine answers where one should
+    degraded: str | None = None  # why an engine that should have been preferred does not answer
 
     @property
     def labels(self) -> list[str]:
@@ -103,20 +103,21 @@ def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:
     """
     bundle = open_bundle(folder)
     reasons: dict[str, str] = {}
-    on_cuda, on_cpu = candidates(choice)
+    on_cuda, on_cpu = candidates(bundle, choice)
     passed = start_engines(bundle, on_cuda, choice, reasons)
     if passed:
-        return LoadedBundle(bundle, *choose(passed, choice.max_batch))
-    degraded = explain(reasons) or None
+        name, engine = choose(passed, choice.max_batch)
+        return LoadedBundle(bundle, name, engine, explain_missing(reasons, name))
     for name in on_cpu:
         for found, engine in start_engines(bundle, [name], choice, reasons).items():
-            return LoadedBundle(bundle, found, engine, degraded)
+            return LoadedBundle(bundle, found, engine, explain_missing(reasons, found))
     raise BundleError(f"No engine can serve {folder}. {explain(reasons)}")
 
 
-def candidates(choice: EngineChoice) -> tuple[list[str], list[str]]:
+def candidates(bundle: Bundle, choice: EngineChoice) -> tuple[list[str], list[str]]:
     """Engines on CUDA and on the CPU, of which the first that passes is taken; on CUDA see `choose`."""
-    cpu = [name for name, kind in ENGINES.items() if not kind.cuda]
+    # That a bundle has no file for the CPU's best is its maker's choice; that it has none for CUDA is to be reported.
+    cpu = [name for name, kind in ENGINES.items() if not kind.cuda and bundle.manifest.find(kind.artifact)]
     if choice.name == AUTO:
         return [name for name, kind in ENGINES.items() if kind.cuda and has_cuda() and is_installed(name)], cpu
     if not ENGINES[choice.name].cuda:
@@ -188,3 +189,9 @@ def time_batch(engine: Engine, size: int) -> float:
 
 def explain(reasons: dict[str, str]) -> str:
     return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+def explain_missing(reasons: dict[str, str], taken: str) -> str | None:
+    """Why none of the engines answers that come before the one that was taken; None where none of them was tried."""
+    before = list(ENGINES)[: list(ENGINES).index(taken)]
+    return explain({name: reasons[name] for name in before if name in reasons}) or None
