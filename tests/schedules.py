@@ -109,6 +109,7 @@ class Stage:
         self.clock = Clock()
         self.engine = SteppedEngine(self.clock, lanes, processors)
         self.max_queue = max_queue
+        self.max_batch = max_batch
         self.batcher = Batcher(self.engine, max_batch=max_batch, max_queue=max_queue, clock=lambda: self.clock.now)
         self.requests: list[Request] = []
         self.lags: set[float] = set()  # times at which the event loop was late

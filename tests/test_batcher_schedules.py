@@ -20,11 +20,13 @@ class Schedule(RuleBasedStateMachine):
     """Each rule is one event; the promises are checked after each, and all of them at the end."""
 
     @initialize(
-        engine=st.sampled_from([(1, 1), (2, 1), (2, 2), (3, 3)]), max_queue=st.sampled_from([3 * MAX_BATCH, 30, 1000])
+        engine=st.sampled_from([(1, 1), (2, 1), (2, 2), (3, 3)]),
+        max_queue=st.sampled_from([3 * MAX_BATCH, 30, 1000]),
+        max_batch=st.sampled_from([MAX_BATCH, 3 * MAX_BATCH]),
     )
-    def open(self, engine: tuple[int, int], max_queue: int) -> None:
+    def open(self, engine: tuple[int, int], max_queue: int, max_batch: int) -> None:
         lanes, processors = engine
-        self.stage = Stage(lanes=lanes, processors=processors, max_queue=max_queue)
+        self.stage = Stage(lanes=lanes, processors=processors, max_queue=max_queue, max_batch=max_batch)
 
     @rule(count=COUNTS, seconds=SECONDS, poisoned=st.sampled_from([False] * 5 + [True]))
     def ask(self, count: int, seconds: float, poisoned: bool) -> None:
@@ -88,7 +90,7 @@ class Schedule(RuleBasedStateMachine):
 
 def check_batches(stage: Stage) -> None:
     calls = stage.engine.calls
-    assert all(0 < len(call.numbers) <= MAX_BATCH for call in calls)
+    assert all(0 < len(call.numbers) <= stage.max_batch for call in calls)
     assert all(before < after for call in calls for before, after in pairwise(call.numbers))  # first come, first served
     succeeded = Counter(number for call in calls if call.succeeded for number in call.numbers)
     assert all(times == 1 for times in succeeded.values())

@@ -201,14 +201,25 @@ def test_where_the_int8_file_computes_something_else_the_float_file_answers_and_
     assert "golden images" in loaded.degraded
 
 
-@without_cuda
-def test_a_bundle_that_has_no_int8_file_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_out(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """From here on the bundle has no such file."""
     whole = open_bundle(BUNDLE)
-    others = [artifact for artifact in whole.manifest.artifacts if artifact.key != "onnx-int8"]
+    others = [artifact for artifact in whole.manifest.artifacts if artifact.key != key]
     smaller = replace(whole, manifest=whole.manifest.model_copy(update={"artifacts": others}))
     monkeypatch.setattr(bundles, "open_bundle", lambda _: smaller)
+
+
+@without_cuda
+def test_a_bundle_that_has_no_int8_file_is_not_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out(monkeypatch, "onnx-int8")
     loaded = load_bundle(BUNDLE, choice("auto"))
     assert (loaded.engine_name, loaded.degraded) == ("onnxruntime-cpu-fp32", None)
+
+
+def test_nor_is_one_that_has_no_onnx_file_and_answers_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out(monkeypatch, "onnx-fp32")
+    loaded = load_with(monkeypatch, dict(zip(CUDA, [Disguised(1), Disguised(1)], strict=True)))
+    assert (loaded.engine_name, loaded.degraded) == (CUDA[1], None)
 
 
 def test_a_self_test_compares_with_the_golden_probabilities() -> None:

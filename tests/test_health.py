@@ -1,6 +1,7 @@
 """An engine that fails batch after batch is not asked until its golden images come out right again."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from serving.batching.job import Batch, Slice
 ROWS = np.zeros((1, 10), np.float32)
 
 
-def batch(*results: Probabilities | Exception, job: object | None = None) -> Batch:
+def a_request() -> SimpleNamespace:
+    return SimpleNamespace(blamed=False)
+
+
+def batch(*results: Probabilities | Exception, job: SimpleNamespace | None = None) -> Batch:
     """One slice for each result, each of a request of its own unless all are of `job`."""
-    slices = [Slice(job or object(), 0, None) for _ in results]  # type: ignore[arg-type]
+    slices = [Slice(job or a_request(), 0, None) for _ in results]  # type: ignore[arg-type]
     return Batch(slices, results=list(results))
 
 
@@ -22,7 +27,7 @@ def good() -> Batch:
     return batch(ROWS)
 
 
-def bad(job: object | None = None) -> Batch:
+def bad(job: SimpleNamespace | None = None) -> Batch:
     return batch(ValueError(), job=job)
 
 
@@ -82,11 +87,30 @@ def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_me
 def test_one_request_that_many_cores_shared_counts_once() -> None:
     async def main() -> None:
         health = Health("a", SelfTest(failures=0))
-        poisoned = object()
-        for job in (poisoned, poisoned, poisoned, object(), poisoned):
+        poisoned = a_request()
+        for job in (poisoned, poisoned, poisoned, a_request(), poisoned):
             health.note(bad(job))
         assert not health.broken
+        health.note(good())
+        health.note(bad(poisoned))  # which the good one did not make a new one
+        for _ in range(2):
+            health.note(bad())
+            assert not health.broken
         health.note(bad())
+        assert health.broken
+        health.close()
+
+    asyncio.run(main())
+
+
+def test_batches_that_share_requests_count_as_long_as_each_has_a_new_one() -> None:
+    async def main() -> None:
+        health = Health("a", SelfTest(failures=0))
+        first, second, third = a_request(), a_request(), a_request()
+        for jobs in ([first], [first, second], [second, third]):
+            assert not health.broken
+            slices = [Slice(job, 0, None) for job in jobs]  # type: ignore[arg-type]
+            health.note(Batch(slices, results=[ValueError() for _ in jobs]))
         assert health.broken
         health.close()
 

@@ -4,8 +4,8 @@ The policy, and why:
 
 1. An idle engine gets what is there at once. Waiting for company would make a lone request slower and gain nothing:
    the engine was free anyway.
-2. While the engine computes, arrivals gather; when it is done the next batch is what has come, up to `max_batch`
-   images. So batches grow with the load by themselves, and there is no window to tune.
+2. While the engine computes, arrivals gather; when it is done the next batch is what has come, or a core's share of it
+   (9), up to `max_batch` images. So batches grow with the load by themselves, and there is no window to tune.
 3. The engine's own thread takes the next batch, and hands the answers of a batch back in one call. The event loop may
    be busy with hundreds of requests meanwhile; the engine does not wait until its turn comes round.
 4. Everything is counted in images, not requests. A request larger than a batch is cut; the rest of it stays first.
@@ -19,9 +19,10 @@ The policy, and why:
 8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
    the guilty requests fail (EngineFailed).
 9. An engine gets as many batches at once as it has `lanes`, each by the rules above. On a GPU there are two, of which
-   one is gathered and copied while the other computes; on the CPU there is one for each core. Cores (`processors`) that
-   do not slow one another down share what waits: one that is done leaves the others theirs, which are done soon. If it
-   took all, its answers would come late and at once, and the others would wait for what the event loop decodes next.
+   one is gathered and copied while the other computes; on the CPU there is one for each core. Cores
+   (`processors`) share what waits: one that is done takes its share, or a few images if that is less, and leaves the
+   others theirs. If it took all, its answers would come late and at once, and who is done next would wait for what the
+   event loop decodes.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from serving.batching.job import Batch, Job
+from serving.batching.job import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ class Health:
         self._name = name
         self._self_test = self_test
         self._failures = 0  # batches in a row
-        self._failed: set[Job] = set()  # the requests in them
         self._recovery: asyncio.Task[None] | None = None
 
     @property
@@ -37,10 +36,11 @@ class Health:
         if self._recovery is not None:
             return  # the self-test decides
         if not batch.failed:
-            self._forget()
-        elif not batch.jobs <= self._failed:
+            self._failures = 0
+        elif not all(part.job.blamed for part in batch.slices):
             self._failures += 1
-            self._failed |= batch.jobs
+            for part in batch.slices:
+                part.job.blamed = True
         if self.broken:
             logger.error("The engine of %s failed %d batches in a row; it is not asked", self._name, self._failures)
             self._test_until_it_passes()
@@ -59,12 +59,8 @@ class Health:
         while not await self._passes():
             await asyncio.sleep(_INTERVAL)
         logger.warning("The engine of %s classifies its golden images again; it is asked again", self._name)
-        self._forget()
-        self._recovery = None
-
-    def _forget(self) -> None:
         self._failures = 0
-        self._failed.clear()
+        self._recovery = None
 
     async def _passes(self) -> bool:
         try:

@@ -30,6 +30,7 @@ class Job:
     timings: Timings | None = None
     taken: int = 0  # images that were given to the engine
     wanted: bool = True  # somebody waits for the answer
+    blamed: bool = False  # a batch of its images failed as a whole
     answered: int = 0  # images whose probabilities are in `rows`
     rows: Probabilities | None = None
     started: float = math.inf  # of the first batch that held its images, among those that are done
@@ -78,11 +79,6 @@ class Batch:
     @property
     def images(self) -> int:
         return sum(len(part.images) for part in self.slices)
-
-    @property
-    def jobs(self) -> set[Job]:
-        """Whose images these are."""
-        return {part.job for part in self.slices}
 
     @property
     def seconds(self) -> float:

@@ -56,10 +56,12 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            while self._idle and (batch := self._form(idle=self._idle)):
+            sharers = self._processors
+            while self._idle and (batch := self._form(idle=self._idle, sharers=sharers)):
                 # Here and not in the thread, which may get its turn late: it would find more, and compute later.
                 self._assigned.append(batch)
                 self._idle -= 1
+                sharers -= 1
                 self._changed.notify()
 
     def _check_room(self, job: Job) -> None:
@@ -85,19 +87,19 @@ class JobQueue:
     def take(self) -> Batch | None:
         """Up to `max_batch` images from the front; waits until there are some. None when closed and empty."""
         with self._changed:
-            if batch := self._form(idle=1):
+            if batch := self._form(idle=1, sharers=self._processors):
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
             return self._assigned.popleft() if self._assigned else None
 
-    def _form(self, *, idle: int) -> Batch | None:
-        """A batch for one of `idle` threads: its share of what waits, as the others come for theirs.
+    def _form(self, *, idle: int, sharers: int) -> Batch | None:
+        """A batch for one of `idle` threads: its share of what waits, as all `sharers` come for theirs.
 
         The idle ones come at once, and may leave it less than `_LEAST`; for the busy ones nothing so small is left.
         """
-        idle = min(idle, self._processors)
-        share = max(_divide(self._waiting, self._processors), min(_LEAST, _divide(self._waiting, idle)))
+        least = min(_LEAST, _divide(self._waiting, min(idle, self._processors)))
+        share = max(least, _divide(self._waiting, max(1, sharers)))
         slices = self._gather(max(1, min(share, self._max_batch)))
         if not slices:
             return None

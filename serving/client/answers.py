@@ -41,7 +41,7 @@ class ServedModel(Model):
 
     default: bool  # answers when a request names none
     ready: bool = True  # false while its engine is broken
-    degraded: str | None = None  # why an engine that comes before this one does not answer
+    degraded: str | None = None  # why an engine that should come first does not answer
     manifest: dict[str, Any]  # what the bundle says of itself: labels, measured accuracy, origin; see the server's docs
 
 

@@ -49,7 +49,7 @@ class ServedModel(Model):
     default: bool = Field(description="Whether it answers when a request names none")
     ready: bool = Field(description="False while its engine is broken and being tested")
     degraded: str | None = Field(
-        description="Why an engine that comes before this one does not answer; null where none was tried"
+        description="Why an engine that should come first does not answer; null where none failed"
     )
     manifest: Manifest = Field(description="All that the bundle says of itself: labels, measured accuracy, origin")
 

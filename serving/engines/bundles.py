@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -103,21 +104,20 @@ def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:
     """
     bundle = open_bundle(folder)
     reasons: dict[str, str] = {}
-    on_cuda, on_cpu = candidates(bundle, choice)
+    on_cuda, on_cpu = candidates(choice)
     passed = start_engines(bundle, on_cuda, choice, reasons)
     if passed:
         name, engine = choose(passed, choice.max_batch)
-        return LoadedBundle(bundle, name, engine, explain_missing(reasons, name))
+        return LoadedBundle(bundle, name, engine, explain_missing(bundle, name, reasons))
     for name in on_cpu:
         for found, engine in start_engines(bundle, [name], choice, reasons).items():
-            return LoadedBundle(bundle, found, engine, explain_missing(reasons, found))
+            return LoadedBundle(bundle, found, engine, explain_missing(bundle, found, reasons))
     raise BundleError(f"No engine can serve {folder}. {explain(reasons)}")
 
 
-def candidates(bundle: Bundle, choice: EngineChoice) -> tuple[list[str], list[str]]:
+def candidates(choice: EngineChoice) -> tuple[list[str], list[str]]:
     """Engines on CUDA and on the CPU, of which the first that passes is taken; on CUDA see `choose`."""
-    # That a bundle has no file for the CPU's best is its maker's choice; that it has none for CUDA is to be reported.
-    cpu = [name for name, kind in ENGINES.items() if not kind.cuda and bundle.manifest.find(kind.artifact)]
+    cpu = [name for name, kind in ENGINES.items() if not kind.cuda]
     if choice.name == AUTO:
         return [name for name, kind in ENGINES.items() if kind.cuda and has_cuda() and is_installed(name)], cpu
     if not ENGINES[choice.name].cuda:
@@ -191,7 +191,14 @@ def explain(reasons: dict[str, str]) -> str:
     return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
-def explain_missing(reasons: dict[str, str], taken: str) -> str | None:
-    """Why none of the engines answers that come before the one that was taken; None where none of them was tried."""
-    before = list(ENGINES)[: list(ENGINES).index(taken)]
-    return explain({name: reasons[name] for name in before if name in reasons}) or None
+def explain_missing(bundle: Bundle, taken: str, reasons: dict[str, str]) -> str | None:
+    """Why engines do not answer that come before the one that was taken; None where none of them failed.
+
+    That the bundle has no file for one is no failure, unless the CPU answers for it where CUDA should.
+    """
+    missing = {}
+    for name, kind in takewhile(lambda item: item[0] != taken, ENGINES.items()):
+        instead_of_cuda = kind.cuda and not ENGINES[taken].cuda
+        if name in reasons and (instead_of_cuda or bundle.manifest.find(kind.artifact)):
+            missing[name] = reasons[name]
+    return explain(missing) or None

@@ -50,7 +50,7 @@ function show({ models: served, failed }) {
 function showCard(failed = []) {
   const model = models.find(({ name }) => name === chosen());
   const warnings = failed.map(({ name, reason }) => `${name} is not served: ${reason}`);
-  if (model?.degraded) warnings.unshift(`The processor answers where CUDA should: ${model.degraded}`);
+  if (model?.degraded) warnings.unshift(`An engine that should come first does not answer: ${model.degraded}`);
   card.replaceChildren(
     ...warnings.map((text) => element("p", { className: "warning", textContent: text })),
     ...(model ? describe(model) : []),
