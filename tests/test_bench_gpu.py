@@ -80,7 +80,8 @@ def test_the_service_is_measured_with_each_engine_and_with_the_one_it_chooses(fo
             assert (load["images"], load["refused"]) == (images, 0)
             assert 0 < load["p50_ms"] <= load["p99_ms"]
             assert load["images_per_second"] > 0
-            assert images / available_cores() <= load["mean_batch_images"] <= 16  # idle cores share a request
+            fewest = min(4, images / available_cores())  # cores share a request; one that is done takes a few at least
+            assert fewest <= load["mean_batch_images"] <= 16
             assert load["mean_wait_ms"] > 0
 
 
