@@ -17,22 +17,23 @@ def a_request() -> SimpleNamespace:
     return SimpleNamespace(blamed=False)
 
 
-def batch(*results: Probabilities | Exception, job: SimpleNamespace | None = None) -> Batch:
-    """One slice for each result, each of a request of its own unless all are of `job`."""
-    slices = [Slice(job or a_request(), 0, None) for _ in results]  # type: ignore[arg-type]
-    return Batch(slices, results=list(results))
+def batch(*results: tuple[SimpleNamespace, Probabilities | Exception]) -> Batch:
+    """A slice for each request and what became of it."""
+    slices = [Slice(request, 0, None) for request, _ in results]  # type: ignore[arg-type]
+    return Batch(slices, results=[result for _, result in results])
 
 
 def good() -> Batch:
-    return batch(ROWS)
+    return batch((a_request(), ROWS))
 
 
-def bad(job: SimpleNamespace | None = None) -> Batch:
-    return batch(ValueError(), job=job)
+def bad(*requests: SimpleNamespace) -> Batch:
+    """Of these, or of a new one."""
+    return batch(*[(request, ValueError()) for request in requests or [a_request()]])
 
 
 def mixed() -> Batch:
-    return batch(ValueError(), ROWS)
+    return batch((a_request(), ValueError()), (a_request(), ROWS))
 
 
 class SelfTest:
@@ -88,8 +89,8 @@ def test_one_request_that_many_cores_shared_counts_once() -> None:
     async def main() -> None:
         health = Health("a", SelfTest(failures=0))
         poisoned = a_request()
-        for job in (poisoned, poisoned, poisoned, a_request(), poisoned):
-            health.note(bad(job))
+        for request in (poisoned, poisoned, poisoned, a_request(), poisoned):
+            health.note(bad(request))
         assert not health.broken
         health.note(good())
         health.note(bad(poisoned))  # which the good one did not make a new one
@@ -107,10 +108,9 @@ def test_batches_that_share_requests_count_as_long_as_each_has_a_new_one() -> No
     async def main() -> None:
         health = Health("a", SelfTest(failures=0))
         first, second, third = a_request(), a_request(), a_request()
-        for jobs in ([first], [first, second], [second, third]):
+        for requests in ([first], [first, second], [second, third]):
             assert not health.broken
-            slices = [Slice(job, 0, None) for job in jobs]  # type: ignore[arg-type]
-            health.note(Batch(slices, results=[ValueError() for _ in jobs]))
+            health.note(bad(*requests))
         assert health.broken
         health.close()
 
