@@ -93,12 +93,12 @@ class CifarClassifier:
 
 def in_front_of(app: Any) -> Any:
     """All that a request to us goes through, from the outside in; `app` is what BentoML made of the service."""
-    app = App(app, SERVER)
+    ours = app = App(app, SERVER)
     if KEYS:
         app = ApiKeys(app, KEYS)
     if SETTINGS.origins:  # a page of another host shall read why it was refused
         app = Pages(app, SETTINGS.origins)
-    door: Any = Door(app, SERVER, SETTINGS)
+    door: Any = Door(app, ours.paths, SERVER, SETTINGS)
     return ProxyHeadersMiddleware(door)  # whom the log names is who asked a proxy on this host
 
 

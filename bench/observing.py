@@ -67,12 +67,12 @@ def measure_all() -> None:
     theirs = prometheus_client.Histogram("theirs", "-", ["route"], buckets=REQUEST.bounds).labels("/classify")
     settings = Settings(log_sample=0)
     server = Server(settings)
-    door = Door(answer, server, settings)
+    door = Door(answer, {"/classify"}, server, settings)
     ours = server.metrics.histogram(REQUEST, "/classify", "200").observe
     model = server.metrics.model({"name": "cifarnet", "version": "0", "engine": "-"})
 
     def request(app: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]) -> None:
-        scope = {"type": "http", "headers": _HEADERS, "client": ("127.0.0.1", 1)}
+        scope = {"type": "http", "path": "/classify", "headers": _HEADERS, "client": ("127.0.0.1", 1)}
         finish(app(scope, receive, send))
 
     scope = {KEY: Trace()}
@@ -80,7 +80,6 @@ def measure_all() -> None:
     computed = Batch([Job(image, 0.0, 1.0, asyncio.new_event_loop().create_future()).take(1)], 0.1, 0.2)
 
     def mark() -> None:
-        trace_of(scope).route = "/classify"
         trace = trace_of(scope)
         trace_of(scope).received()
         trace.decoded(1)

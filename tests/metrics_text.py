@@ -32,3 +32,7 @@ class Figures:
         return sum(
             value for series, value in self.values.items() if series.name == name and labels.items() <= series.labels
         )
+
+
+def grown(before: Figures, after: Figures, name: str, **labels: str) -> float:
+    return after.total(name, **labels) - before.total(name, **labels)

@@ -22,6 +22,7 @@ from serving.description.answer_types import Answer, FailedModel, Model, Models,
 from serving.errors import Refusal
 from serving.http.app import App
 from serving.http.server import Server
+from serving.page.files import FILES
 from serving.settings import Settings
 
 FORM_TYPE = FORM.partition(";")[0]
@@ -53,7 +54,7 @@ def test_the_document_is_openapi_3_1(description: Description) -> None:
 def test_it_has_every_path_that_is_answered(description: Description) -> None:
     async def nobody(*_: Any) -> None: ...
 
-    assert set(description["paths"]) == App(nobody, Server(Settings())).paths
+    assert set(description["paths"]) == App(nobody, Server(Settings())).paths - set(FILES)
 
 
 def test_it_has_every_refusal_and_says_what_it_means(description: Description, classify: Description) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from bodies import assert_right, headers, pictures, post, raw
 from conftest import ServerProcess, command, serving
+from metrics_text import Figures, grown
 
 KEY, OLD_KEY, NEW_KEY = "key-in-the-environment", "first~key(in)the!file", "second-key-in-the-file"
 PAGE = "https://page.example"
@@ -76,6 +77,17 @@ def _latin(sent: dict[str, str]) -> list[tuple[bytes, bytes]]:
 def test_two_keys_in_one_request_are_none(stranger: httpx.Client) -> None:
     both = [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {KEY}")]
     assert stranger.get("/models", headers=both).status_code == 401
+
+
+@pytest.mark.parametrize(("path", "route"), [("/models", "/models"), ("/docs", "/docs"), ("/invented", "other")])
+def test_a_request_without_a_key_is_counted_under_what_it_asked_for(
+    guarded: ServerProcess, stranger: httpx.Client, path: str, route: str
+) -> None:
+    with httpx.Client(base_url=guarded.url, timeout=30, headers={"Authorization": f"Bearer {KEY}"}) as allowed:
+        before = Figures(allowed)
+        stranger.get(path)
+        after = Figures(allowed)
+    assert grown(before, after, "cifar_requests_total", route=route, status="401", code="unauthorized") == 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/", "/page/main.js"])

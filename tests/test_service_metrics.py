@@ -8,17 +8,13 @@ import httpx
 import pytest
 from bodies import DEFAULT, encode, form, part, pictures, post, raw
 from conftest import ServerProcess, serving
-from metrics_text import Figures
+from metrics_text import Figures, grown
 from test_service_concurrency import post_together
 
 from serving.observing.metrics import FAMILIES
 
 STAGES = ("cifar_receive_duration_seconds", "cifar_decode_duration_seconds")
 PATIENCE = 60  # seconds
-
-
-def grown(before: Figures, after: Figures, name: str, **labels: str) -> float:
-    return after.total(name, **labels) - before.total(name, **labels)
 
 
 def test_every_metric_is_there_with_its_help_and_type(client: httpx.Client) -> None:
@@ -82,6 +78,7 @@ def test_whether_batching_happens_can_be_seen(server: ServerProcess, client: htt
         ("/classify", b"x", "text/plain", 415, "unsupported_type"),
         ("/classify", b"x", "application/octet-stream", 422, "unacceptable"),
         ("/models", b"", "", 405, "method_not_allowed"),
+        ("/livez", b"", "", 405, "method_not_allowed"),
     ],
 )
 def test_a_refused_request_is_counted_by_its_code(

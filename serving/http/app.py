@@ -45,12 +45,11 @@ class App:
 
     @property
     def paths(self) -> set[str]:
-        """All that is answered, here or by BentoML, but for the files that the pages load."""
-        return set(self._routes) - set(FILES) | _BENTOML_PATHS
+        """All that is answered, here or by BentoML."""
+        return set(self._routes) | _BENTOML_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["path"] in _BENTOML_PATHS and scope["method"] in ("GET", "HEAD")):
-            trace_of(scope).route = scope.get("path", "")
             await self._app(scope, receive, send)
             return
         try:
@@ -80,7 +79,6 @@ class App:
             raise MethodNotAllowed(f"{path} answers GET, not {request.method}.", allow="GET")
         if path not in self._routes:
             raise NotFound(f"There is nothing at {path}; see GET /docs for what there is.")
-        trace_of(request.scope).route = path
         method, handler = self._routes[path]
         # The server in front drops the body of an answer to HEAD.
         if request.method != method and (method, request.method) != ("GET", "HEAD"):

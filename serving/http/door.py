@@ -1,6 +1,6 @@
 """The outermost of our ASGI applications: names each request, and tells metrics and log how it ended."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Set
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.http.server import Server
 from serving.observing.log import RequestLog, request_writer
 from serving.observing.request_id import HEADER, RequestIds
-from serving.observing.trace import KEY, Trace
+from serving.observing.trace import KEY, OTHER, Trace
 from serving.settings import Settings
 
 _GONE = 499, "client_gone"  # nginx's status for a client who did not wait for an answer
@@ -16,10 +16,11 @@ _NOT_OURS = "framework"  # an error that BentoML answered
 
 
 class Door:
-    """Stands before `App` and, with it, before what BentoML answers."""
+    """Stands before `App` and, with it, before what BentoML answers; `paths` are all that they answer."""
 
-    def __init__(self, app: ASGIApp, server: Server, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, paths: Set[str], server: Server, settings: Settings) -> None:
         self._app = app
+        self._paths = paths
         self._metrics = server.metrics
         self._log = RequestLog(sample=settings.log_sample, slow=settings.log_slow, write=request_writer())
         self._ids = RequestIds()
@@ -28,7 +29,8 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = scope[KEY] = Trace(self._ids.choose(scope["headers"]))
+        path = scope["path"]
+        trace = scope[KEY] = Trace(self._ids.choose(scope["headers"]), path if path in self._paths else OTHER)
         name = (HEADER, trace.id)
 
         def answer(message: Message) -> Awaitable[None]:

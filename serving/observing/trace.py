@@ -14,8 +14,8 @@ class Trace:
     """A request on its way. Durations are seconds, None for what it has not come to."""
 
     id: bytes = b""
-    start: float = field(default_factory=perf_counter)
     route: str = OTHER  # a path that we answer; never what a client invented
+    start: float = field(default_factory=perf_counter)
     status: int = 0  # 0: nobody was answered
     code: str = ""  # of the error
     message: str = ""
