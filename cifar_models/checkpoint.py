@@ -1,7 +1,7 @@
 """The file that passes from training to export: weights, where they come from, and all that resuming needs."""
 
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Checkpoint:
     data_name: str
     data_fingerprint: str  # of the training set before the validation split
     validation: Tensor  # indices of the training set that were held out, int64
-    source_revision: str
+    source_revision: str  # of the code that trained, marked as dirty when it was more than one
+    ancestors: dict[str, str] = field(default_factory=dict)  # sha256 of each file that it began with or learned from
     training_state: dict[str, Any]  # optimizers, averages and the place in the epoch
 
     @property
@@ -81,9 +82,9 @@ class Checkpoint:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU. Raises InputError when the file is missing, damaged or of another format."""
-    if not path.is_file():
-        raise InputError(f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt.")
     try:
+        if not path.is_file():
+            raise InputError(f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt.")
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content.pop("format")
         if found != _FORMAT:
@@ -91,6 +92,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(**content)
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     except Exception as error:  # torch raises nearly anything on a damaged file
         # Its own words are long, and advise to load the file by running what is in it.
         raise InputError(f"{path} is not a checkpoint of this package, or it is damaged.") from error

@@ -48,21 +48,22 @@ class ImageSet:
         return digest.hexdigest()
 
 
-def load_images(root: Path, split: Split) -> ImageSet:
+def load_images(root: Path, split: Split, *, download: bool = False) -> ImageSet:
     """Read one split of the data under `root`.
 
     `root` holds either folders `train/<class>/*` and `test/<class>/*` of PNG or JPEG files, or the official
-    `cifar-10-batches-py` folder or its `cifar-10-python.tar.gz` (downloaded when `root` is empty or absent).
+    `cifar-10-batches-py` folder or its `cifar-10-python.tar.gz` (which `download` fetches when `root` is empty or
+    absent).
 
     Raises InputError when there are no such data, or when a file is corrupt.
     """
     try:
-        return _load(root, split)
+        return _load(root, split, download)
     except OSError as error:
         raise InputError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
 
 
-def _load(root: Path, split: Split) -> ImageSet:
+def _load(root: Path, split: Split, download: bool) -> ImageSet:
     if (root / split).is_dir():
         _check_classes(root)
         return _load_folders(root / split)
@@ -73,7 +74,7 @@ def _load(root: Path, split: Split) -> ImageSet:
         root = root.parent
     elif root.is_file():
         raise InputError(f"{root} is neither a folder of data nor {_OFFICIAL_ARCHIVE}.")
-    return _load_official(root, split)
+    return _load_official(root, split, download)
 
 
 def _check_classes(root: Path) -> None:
@@ -90,6 +91,9 @@ def _check_classes(root: Path) -> None:
 
 def _load_folders(folder: Path) -> ImageSet:
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    for name in classes:
+        if not name.isprintable():  # as of an archive in another encoding
+            raise InputError(f"{folder} has a folder {name!r}, which is no text to call a label by; rename it.")
     if len(classes) < 2:
         raise InputError(f"{folder} holds {len(classes)} class folders; put at least two there, one for each label.")
     files = [(path, label) for label, name in enumerate(classes) for path in _pictures(folder / name)]
@@ -114,19 +118,28 @@ def _read_picture(path: Path) -> Pixels:
         raise InputError(f"{path} is not a readable picture ({error}); replace or remove it.") from error
 
 
-def _load_official(root: Path, split: Split) -> ImageSet:
+def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
     # Imported here, because torchvision loads torch and the server must not.
     from torchvision.datasets import CIFAR10
 
+    way_out = (
+        f"Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, or image folders {split}/<class>/*.png, "
+        "or name another folder with --data."
+    )
+    there = any((root / name).exists() for name in (_OFFICIAL_FOLDER, _OFFICIAL_ARCHIVE))
+    if not (there or (download and _is_empty(root))):
+        raise InputError(f"There are no data in {root}. {way_out}")
     try:
-        # Nothing is fetched where the folder or the archive is already there; every md5 is checked before unpickling.
+        # Nothing is fetched where the folder or the archive is whole; every md5 is checked before unpickling.
         data = CIFAR10(root, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"No usable data in {root} ({error}). Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, "
-            f"or image folders {split}/<class>/*.png, or name another folder with --data."
-        ) from error
+        raise InputError(f"No usable data in {root} ({error}). {way_out}") from error
     return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)
+
+
+def _is_empty(root: Path) -> bool:
+    """Or absent. In a folder with something else somebody looks for other images than CIFAR-10's."""
+    return not root.exists() or all(path.name.startswith(".") for path in root.iterdir())
 
 
 def split_validation(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices]:

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+DIRTY = "-dirty"  # as git marks a commit that is not all of what ran
+
 
 def source_revision() -> str:
     """The commit of this checkout, with "-dirty" when files differ from it; "unknown" outside a git checkout."""

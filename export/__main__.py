@@ -11,7 +11,7 @@ from cifar_models.errors import InputError
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
 from export.figures import accuracy_table, as_text, parity_table
-from export.formats import FORMATS
+from export.formats import FORMATS, SERVED
 from export.source import load_source
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -65,8 +65,8 @@ def check_options(options: argparse.Namespace) -> None:
     if options.out.exists() and not (options.out / "manifest.json").exists():
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
     options.formats = [key for key in FORMATS if key in options.formats]
-    if options.formats == ["safetensors-fp32"]:
-        raise InputError("--formats safetensors-fp32 alone would be served by nothing; add onnx-fp32.")
+    if not SERVED & {*options.formats}:
+        raise InputError(f"--formats {' '.join(options.formats)} alone would be served by nothing; add onnx-fp32.")
 
 
 if __name__ == "__main__":

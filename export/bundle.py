@@ -24,7 +24,7 @@ from export.cuda import check_cuda
 from export.description import describe
 from export.evaluation import evaluate
 from export.folder import replacing_folder
-from export.formats import FORMATS, measured_on_test, open_runner
+from export.formats import FORMATS, SERVED, measured_on_test, open_runner
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
@@ -50,12 +50,13 @@ def export_bundle(
     """Make the bundle `folder`; an older one there is replaced only when every gate has passed.
 
     With `cuda` the files are compared on this machine's CUDA device too. An int8 file that loses too much is left out,
-    and `report` told why. Raises ParityError when another file disagrees with the checkpoint.
+    and `report` told why, unless it is the only one that could be served. Raises ParityError when another file
+    disagrees with the checkpoint, and InputError when the folder cannot be written.
     """
-    model = build_reference(source.checkpoint, source.validation)
-    evidence = Evidence(model, source.validation)
-    rounding = check_rounding(source.checkpoint.classifier(), evidence)
     with replacing_folder(folder) as partial:
+        model = build_reference(source.checkpoint, source.validation)
+        evidence = Evidence(model, source.validation)
+        rounding = check_rounding(source.checkpoint.classifier(), evidence)
         write_files(model, source, partial, folder.name, formats)
         exported = check_files(evidence, source, partial, formats, cuda=cuda, report=report)
         manifest = Manifest(
@@ -122,7 +123,7 @@ def check_files(
         try:
             artifact, run = check_file(key, path, source, evidence, cuda=cuda, tested=key in tested)
         except ParityError as error:
-            if key != "onnx-int8" or len(formats) == 1:
+            if key != "onnx-int8" or not SERVED & {*formats} - {key}:
                 raise
             path.unlink()
             report(f"No {path.name}: {error}")

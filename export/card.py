@@ -22,7 +22,7 @@ def write_card(manifest: Manifest, path: Path) -> None:
 
 def render_card(manifest: Manifest) -> str:
     """Markdown; a function of the manifest alone."""
-    first = next(artifact for artifact in manifest.artifacts if artifact.format != "safetensors")
+    first = manifest.artifacts[0]  # which can be served: see `export.formats`
     test, origin = stated_test(first), manifest.origin
     labels = len(manifest.labels)
     return f"""# {manifest.name}
@@ -145,12 +145,8 @@ def example(artifact: Artifact) -> str:
             f'session = onnxruntime.InferenceSession("{artifact.file}", providers=["CPUExecutionProvider"])\n'
             '(probabilities,) = session.run(["probabilities"], {"images": pixels})  # uint8 [n, 32, 32, 3]'
         )
-    opened = {
-        "torchscript": f'torch.jit.load("{artifact.file}")',
-        "torch-export": f'torch.export.load("{artifact.file}").module()',
-    }
     return (
         "import torch\n\n"
-        f"model = {opened[artifact.format]}\n"
+        f'model = torch.jit.load("{artifact.file}")\n'
         "logits, probabilities = model(torch.from_numpy(pixels))  # uint8 [n, 32, 32, 3]"
     )

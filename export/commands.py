@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterable
 
 from cifar_models.manifest import Manifest
+from cifar_models.revision import DIRTY
 
 _WIDTH = 110  # characters of a line, if words allow
-_DIRTY = "-dirty"
 
 Value = str | int | float | bool
 
@@ -45,8 +45,8 @@ def option(name: str, value: Value) -> list[str]:
 def checkout(revision: str) -> list[str]:
     if revision == "unknown":
         return ["# of a source that was no checkout of git"]
-    comment = "  # and changes that were not committed" if revision.endswith(_DIRTY) else ""
-    return [f"git checkout {revision.removesuffix(_DIRTY)}{comment}"]
+    comment = "  # and changes that were not committed, or came while it trained" if revision.endswith(DIRTY) else ""
+    return [f"git checkout {revision.removesuffix(DIRTY)}{comment}"]
 
 
 def wrap(words: Iterable[list[str]]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cifar_models.errors import InputError
+
 _HERE = -100  # AT_FDCWD: relative paths begin in the working folder
 _EXCHANGE = 2  # RENAME_EXCHANGE
 
@@ -16,20 +18,23 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; when the block succeeds it takes its place, otherwise it is removed.
 
-    Whoever looks, or is killed, finds one of the two whole. What killed ones left beside `folder` is removed.
+    Whoever looks, or is killed, finds one of the two whole. What killed ones left beside `folder` is removed. Raises
+    InputError when it cannot be written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    # A killed process may have had our number: in a container, all have the same.
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        # A killed process may have had our number: in a container, all have the same.
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         yield partial
         if folder.exists():
             exchange(partial, folder)
         else:
             partial.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); what was there before is intact.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -31,6 +31,7 @@ FORMATS: dict[str, Format] = {
     "torch-export-fp32": Format("model.pt2", open_torch_export, read_torch_export_metadata),
     "safetensors-fp32": Format("model.safetensors", open_safetensors, read_safetensors_metadata),
 }
+SERVED = {"onnx-fp32", "onnx-int8", "torchscript-fp32"}  # the others are for programs of one's own
 
 
 def open_runner(key: str, path: Path, target: Target = CPU) -> Runner:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cifar_models.calibration import Calibration
@@ -18,7 +18,7 @@ from export.torch_runner import torch_runner
 def export_safetensors(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
     """Write the network's weights to `path`, as halves where halves hold them exactly."""
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
-    save_file({name: halved(value) for name, value in weights.items()}, path, metadata)
+    path.write_bytes(save({name: halved(value) for name, value in weights.items()}, metadata))
     sort_header(path)
 
 

@@ -1,5 +1,6 @@
 """torch.export (.pt2): what comes after TorchScript, for a process that has torch and not our code."""
 
+import io
 import json
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def export_torch_export(model: Classifier, path: Path, metadata: dict[str, str])
     """Export the model for any batch and write it to `path`, with `metadata` inside as JSON."""
     program = torch.export.export(model, (_EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
     strip(program)
-    torch.export.save(program, path, extra_files={_METADATA: json.dumps(metadata)})
+    buffer = io.BytesIO()  # as for TorchScript
+    torch.export.save(program, buffer, extra_files={_METADATA: json.dumps(metadata)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def strip(program: ExportedProgram) -> None:

@@ -1,5 +1,6 @@
 """TorchScript: traced and frozen, for a process that has torch and not our code."""
 
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) 
     with quiet_torchscript(), torch.inference_mode():
         module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
         torch._C._jit_pass_custom_pattern_based_rewrite_graph(_TRACED, _FREE, module.graph)
-        torch.jit.save(module, path, _extra_files={_METADATA: json.dumps(metadata)})
+        buffer = io.BytesIO()  # writing to a file by itself, torch would hide what the disk says
+        torch.jit.save(module, buffer, _extra_files={_METADATA: json.dumps(metadata)})
+    path.write_bytes(buffer.getbuffer())
 
 
 def open_torchscript(path: Path, target: Target) -> Runner:

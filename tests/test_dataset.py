@@ -97,7 +97,7 @@ def test_the_archive_is_downloaded_where_there_are_no_data(tmp_path: Path, monke
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{ARCHIVE}")
         monkeypatch.setenv("no_proxy", "*")
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        data = load_images(tmp_path / "new" / "data", "train")
+        data = load_images(tmp_path / "new" / "data", "train", download=True)
         server.shutdown()
     assert same(data, expected)
 
@@ -106,6 +106,27 @@ def test_missing_data_are_answered_with_what_to_put_where(tmp_path: Path, monkey
     monkeypatch.setattr(CIFAR10, "url", OFFLINE)
     message = refusal(tmp_path)
     assert all(words in message for words in (str(tmp_path), FOLDER, ARCHIVE, "train/<class>/*.png", "--data"))
+
+
+@pytest.mark.parametrize("found", ["1.png", "cat/1.png", "Train/cat/1.png"])
+def test_nothing_is_downloaded_into_a_folder_of_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    monkeypatch.setattr(CIFAR10, "url", OFFLINE)
+    (tmp_path / found).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / found).touch()
+    assert f"There are no data in {tmp_path}. Put " in refusal(tmp_path)
+
+
+def test_nothing_is_downloaded_unless_asked(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There are no data in"):
+        load_images(tmp_path / "typo", "train")
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("name", ["\udcc4pfel", "line\nbreak"])
+def test_a_class_folder_whose_name_is_no_text_is_named(tmp_path: Path, name: str) -> None:
+    assert f"has a folder {name!r}, which is no text" in refusal(write_tiny_data(tmp_path, ("cat", name)))
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
@@ -212,6 +233,6 @@ def same(one: ImageSet, other: ImageSet) -> bool:
 def refusal(root: Path) -> str:
     """The one line that answers the attempt to load what is in `root`."""
     with pytest.raises(InputError) as caught:
-        load_images(root, "train")
+        load_images(root, "train", download=True)
     assert "\n" not in str(caught.value)
     return str(caught.value)

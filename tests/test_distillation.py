@@ -1,5 +1,7 @@
 """A network that learns from trained ones, by the command, and the teachers that it refuses."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,18 @@ def test_the_loss_is_the_divergence_from_the_mean_of_the_teachers(tiny_run: Path
     assert torch.allclose(teacher.loss(logits, targets, cross_entropy(logits, labels)), expected)
 
 
+def test_a_run_does_not_go_on_with_another_teacher(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.pt"
+    shutil.copy(tiny_run / "best.pt", teacher)
+    line = ("training.fit", *STUDENT, "--teachers", teacher, "--data", tiny_data, "--out", tmp_path / "run")
+    command(*line)
+    command(*line, "--resume")
+    replace(load_checkpoint(teacher), data_name="trained anew").save(teacher)
+    done = command(*line, "--resume", check=False)
+    assert done.returncode == 2
+    assert f"{teacher} is not what {tmp_path / 'run'} learned from any more" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -47,6 +61,7 @@ def test_the_loss_is_the_divergence_from_the_mean_of_the_teachers(tiny_run: Path
         (("--teacher-weight", "1.1"), "teacher_weight"),
         (("--teacher-temperature", "0"), "teacher_temperature"),
         (("--teachers", "nowhere.pt"), "nowhere.pt"),
+        (("--teachers", "x" * 300), "cannot be read (File name too long)"),
     ],
 )
 def test_a_teacher_that_does_not_fit_is_refused(

@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.errors import InputError
+from training.fit import pick_device
 from training.recipes import RECIPES
 from training.run import locked
 from training.trainer import Trainer
@@ -113,6 +114,20 @@ def test_two_processes_come_to_what_one_comes_to(alone: Path, tiny_data: Path, t
     lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
     assert len(lines) == EPOCHS  # of the first process only
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("cuda:0", "would be that of all 2 processes"), (None, "There is no cuda:1: torch sees 1")]
+)
+def test_a_device_that_the_processes_cannot_share_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str | None, words: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match=words):
+        pick_device(name)
 
 
 def test_all_processes_stop_early_together(tiny_data: Path, tmp_path: Path) -> None:

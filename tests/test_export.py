@@ -251,10 +251,10 @@ def test_the_card_says_what_the_manifest_says(tiny_bundle: Path, manifest: Manif
 
 
 def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    formats = ("--formats", "safetensors-fp32", "torch-export-fp32")  # in any order
+    formats = ("--formats", "safetensors-fp32", "torchscript-fp32")  # in any order
     done = command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
     graph, weights = open_bundle(tmp_path / "m").manifest.artifacts
-    assert (graph.key, weights.key) == ("torch-export-fp32", "safetensors-fp32")
+    assert (graph.key, weights.key) == ("torchscript-fp32", "safetensors-fp32")
     assert [evaluation.split for evaluation in graph.evaluations] == [
         "validation",
         "test",

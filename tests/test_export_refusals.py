@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import ROOT, command, write_tiny_data
 from damaged import copy_bundle
+from test_interrupt import on_a_full_disk
 
 from cifar_models.bundle import open_bundle
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
@@ -19,7 +20,7 @@ from cifar_models.errors import InputError
 from export.__main__ import main
 from export.bundle import export_bundle
 from export.folder import replacing_folder
-from export.parity import TOLERANCES
+from export.parity import TOLERANCES, ParityError
 from export.reference import build_reference
 from export.source import Source, load_source
 from serving.engines.bundles import find_bundles
@@ -200,3 +201,36 @@ def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
         "safetensors-fp32",
     ]
     assert not (tmp_path / "tiny" / "model.int8.onnx").exists()
+    with pytest.raises(ParityError, match="onnx-int8 does not agree"):  # without it nothing could be served
+        export_bundle(source, tmp_path / "other", cuda=False, formats=["onnx-int8", "safetensors-fp32"])
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("formats", ["safetensors-fp32", "torch-export-fp32", "torch-export-fp32 safetensors-fp32"])
+def test_formats_of_which_none_can_be_served_are_refused(
+    refused: Refused, tiny_run: Path, tmp_path: Path, formats: str
+) -> None:
+    words = refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--formats", *formats.split())
+    assert f"--formats {formats} alone would be served by nothing" in words
+
+
+def test_a_bundle_that_cannot_be_written_is_refused_before_the_work(
+    refused: Refused, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "m"
+    line = refused(tiny_run / "best.pt", "--out", folder, "--data", tiny_data)
+    assert f"{folder} cannot be written (File exists)" in line
+
+
+@pytest.mark.parametrize("key", ["torchscript-fp32", "onnx-fp32"])
+def test_a_full_disk_leaves_the_bundle_before_it(
+    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path, key: str
+) -> None:
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    before = contents(tmp_path)
+    line = ("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, "--formats", key)
+    done = on_a_full_disk(1000, *line)  # blocks of 512 bytes
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {folder} cannot be written (File too large)")
+    assert contents(tmp_path) == before

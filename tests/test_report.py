@@ -139,5 +139,5 @@ def test_without_data_it_says_in_one_line_what_is_missing(tmp_path: Path) -> Non
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert str(tmp_path / "nowhere") in line
-    assert "CIFAR_DATA" in line
+    assert "--data" in line
     assert not (tmp_path / "nowhere").exists()

@@ -63,6 +63,33 @@ def test_a_run_that_diverges_leaves_its_best_epoch(run: Run, monkeypatch: pytest
     assert load_checkpoint(run.best).epoch == 2
 
 
+def test_a_run_that_failed_goes_on_from_the_further_of_its_checkpoints(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    train(run, trainer, ACCURACIES[0])
+    run.saving_seconds = math.inf
+    train(run, trainer, ACCURACIES[1])
+    run.save_best()  # as when the next epoch fails
+    assert (load_checkpoint(run.last).epoch, load_checkpoint(run.best).epoch) == (1, 2)
+    again = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    run.resume(again)
+    assert again.epoch == 2
+    train(run, again, ACCURACIES[2])
+    run.finish(again)
+    assert (load_checkpoint(run.last).epoch, load_checkpoint(run.best).epoch) == (3, 2)
+
+
+def test_a_run_that_goes_on_at_another_revision_says_so(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    train(run, trainer, ACCURACIES[0])
+    begun = load_checkpoint(run.last)
+    for then in ("a" * 40, "a" * 40 + "-dirty"):
+        for path in (run.last, run.best):
+            replace(begun, source_revision=then).save(path)
+        run.source_revision = "b" * 40
+        run.resume(trainer)
+        assert run.source_revision == "a" * 40 + "-dirty"
+
+
 def test_a_run_of_a_time_with_fewer_fields_goes_on(run: Run) -> None:
     trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
     train(run, trainer, ACCURACIES[0])

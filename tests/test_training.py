@@ -142,7 +142,14 @@ def test_resuming_on_other_data_is_refused(killed: Path, tiny_data: Path, tmp_pa
     assert "other images" in refusal(killed, "--resume", *RECIPE, "--data", data)
 
 
-@pytest.mark.parametrize(("options", "words"), [(("--resume", "--lr", "0.01"), "lr was 0.05"), ((), "--resume")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--resume", "--lr", "0.01"), "lr was 0.05"),
+        (("--resume", "--data-name", "others"), "calls its data 'images in"),
+        ((), "--resume"),
+    ],
+)
 def test_a_run_is_not_mixed_with_another(killed: Path, tiny_data: Path, options: tuple[str, ...], words: str) -> None:
     assert words in refusal(killed, *RECIPE, *options, "--data", tiny_data)
 

@@ -49,7 +49,9 @@ def test_the_best_trial_is_a_command_that_can_be_run(
     assert words[:4] == ["python", "-m", "training.fit", RECIPE]
     assert words[words.index("--crop") + 1].isdigit()
     monkeypatch.setattr(sys, "argv", words[2:])
-    recipe = override(RECIPES[RECIPE], parse_options())
+    options = parse_options()
+    assert options.data == searched[0].parent / "data"
+    recipe = override(RECIPES[RECIPE], options)
     assert RECIPES[RECIPE].lr / 8 <= recipe.lr <= RECIPES[RECIPE].lr * 8
     assert 0 <= recipe.label_smoothing <= 0.2
     assert (recipe.model, recipe.epochs) == ("lenet", RECIPES[RECIPE].epochs)

@@ -1,6 +1,7 @@
 """Augmentation of whole batches on the device where the data live: one copy of rows shuffles and shifts."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -20,17 +21,15 @@ class Views:
     hole: Tensor  # int64 [n, 2]: top left corner of the cutout square
     patch: Tensor  # int64 [n, 4]: top, left, bottom and right of what CutMix takes from another view
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def __iter__(self) -> Iterator[Tensor]:
+        return (getattr(self, field.name) for field in fields(self))
 
     def batch(self, start: int, size: int) -> "Views":
-        rows = slice(start, start + size)
-        return Views(self.index[rows], self.shift[rows], self.flip[rows], self.hole[rows], self.patch[rows])
+        return Views(*(each[start : start + size] for each in self))
 
     def previous(self) -> "Views":
         """The view before each, in the epoch's order: its partner, whatever processes share the batch."""
-        one = (each.roll(1, 0) for each in (self.index, self.shift, self.flip, self.hole, self.patch))
-        return Views(*one)
+        return Views(*(each.roll(1, 0) for each in self))
 
 
 def views_per_epoch(recipe: Recipe, num_images: int) -> int:

@@ -90,9 +90,9 @@ def evaluate(
 ) -> tuple[Calibration, list[Evaluation]]:
     """The calibration that `validation` asks for, and the evaluations of both sets with it."""
     model = checkpoint.classifier().to(device)
-    logits = {"validation": predict(model, validation, device), "test": predict(model, test, device)}
-    calibration = fit_calibration(logits["validation"], validation.labels)
     sets = {"validation": validation, "test": test}
+    logits = {split: predict(model, images, device) for split, images in sets.items()}
+    calibration = fit_calibration(logits["validation"], validation.labels)
     evaluations = [
         Evaluation(
             split=split,

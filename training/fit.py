@@ -25,7 +25,7 @@ from training.stop import StopRequest, stop_request
 from training.teacher import load_start, load_teacher
 from training.tensorboard import write_start
 from training.trainer import Trainer
-from training.world import World, join_world, local_device
+from training.world import World, join_world, local_rank, world_size
 
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
@@ -65,7 +65,7 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     resume = world.first(partial(should_resume, folder, options.resume))
     with world.first_alone():  # it may have to download them
-        data = load_images(options.data, "train")
+        data = load_images(options.data, "train", download=True)
     run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}")
     start = None if resume else load_start(run)
     trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
@@ -73,6 +73,8 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
         world.first(partial(begin, trainer, run, held, resume=resume))
         if resume:
             run.resume(trainer)
+            if options.data_name not in (None, run.data_name):
+                raise InputError(f"{folder} calls its data {run.data_name!r}; go on without --data-name.")
         return train(trainer, run, stop)
 
 
@@ -132,15 +134,16 @@ def parse_options() -> argparse.Namespace:
 
 
 def pick_device(name: str | None) -> torch.device:
-    if name is None:
-        return local_device()
+    """This process's device. Raises InputError for one that is not there, or that its processes cannot share."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name != "cpu" and not re.fullmatch(r"cuda(:\d{1,3})?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
-    device = local_device() if name == "cuda" and torch.cuda.is_available() else torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; use --device cpu."
-        )
+    if ":" in name and world_size() > 1:
+        raise InputError(f"--device {name} would be that of all {world_size()} processes; use --device cuda.")
+    device = torch.device(name, local_rank()) if name == "cuda" else torch.device(name)
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError(f"There is no {device}: torch sees {count} CUDA devices here; use --device cpu.")
     return device
 
 

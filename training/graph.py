@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ class GraphedStep:
             self._capture(step, batch, partner)
         if self._graph is None:
             return step(batch, partner)
-        torch._foreach_copy_(self._inputs, [*tensors(batch), *tensors(partner)])
+        torch._foreach_copy_(self._inputs, [*batch, *partner])
         self._graph.replay()
         return self._loss.clone(), self._correct.clone()
 
@@ -51,8 +50,8 @@ class GraphedStep:
         return found
 
     def _capture(self, step: Step, batch: Views, partner: Views) -> None:
-        copies = [Views(*(each.clone() for each in tensors(views))) for views in (batch, partner)]
-        self._inputs = [each for views in copies for each in tensors(views)]
+        copies = [Views(*(each.clone() for each in views)) for views in (batch, partner)]
+        self._inputs = [each for views in copies for each in views]
         prepare_for_graph(self._optimizers)
         graph = torch.cuda.CUDAGraph()
         try:
@@ -67,7 +66,3 @@ class GraphedStep:
             warnings.warn(f"This step is no CUDA graph, and slower: {str(error).splitlines()[0]}", stacklevel=2)
         else:
             self._graph = graph
-
-
-def tensors(views: Views) -> list[Tensor]:
-    return [getattr(views, field.name) for field in fields(views)]

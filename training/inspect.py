@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, default=Path("runs/samples.png"), help="default: runs/samples.png")
     options = parser.parse_args()
     architecture = find_model(options.model)
-    data = load_images(options.data, "train")
+    data = load_images(options.data, "train", download=True)
     print(distribution(data))
     with saving(options.samples) as partial:
         sample_grid(data).save(partial, "PNG")

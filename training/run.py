@@ -17,7 +17,7 @@ from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
-from cifar_models.revision import source_revision
+from cifar_models.revision import DIRTY, source_revision
 from training.model import NORMALISATION
 from training.recipe import DEFAULTS, Recipe
 from training.trainer import Trainer
@@ -59,6 +59,7 @@ class Run:
     data_fingerprint: str = field(init=False)
     # Asked once: the code that runs is that of the start, whatever happens to the files later.
     source_revision: str = field(init=False)
+    ancestors: dict[str, str] = field(init=False, default_factory=dict)  # sha256 of each checkpoint that it learns from
     unsaved_best: Checkpoint | None = field(init=False, default=None)
     is_saved: bool = field(init=False, default=True)
     saved_at: float = field(init=False, default=-math.inf)  # time.monotonic()
@@ -76,10 +77,6 @@ class Run:
     @property
     def best(self) -> Path:
         return self.folder / "best.pt"
-
-    @property
-    def validation_losses(self) -> list[float]:
-        return [metrics.validation_loss for metrics in self.history]
 
     def split(self) -> tuple[ImageSet, ImageSet]:
         """Training and validation images; the same cut for the same data, share and seed."""
@@ -138,15 +135,13 @@ class Run:
             data_fingerprint=self.data_fingerprint,
             validation=torch.from_numpy(self.validation),
             source_revision=self.source_revision,
+            ancestors=self.ancestors,
             training_state=trainer.state(),
         )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on where last.pt was saved, or best.pt where there is no other. Raises InputError when the recipe or the
-        data are not those of the run.
-        """
-        path = self.last if self.last.exists() else self.best  # a full disk may have had room for the first one only
-        saved = load_checkpoint(path)
+        """Go on where the run was saved. Raises InputError when recipe, data or teachers are not those of the run."""
+        path, saved = self.newest()
         was = {**DEFAULTS, **saved.recipe}  # which may be of a time when there were fewer fields
         changed = [name for name, value in asdict(self.recipe).items() if was[name] != value]
         if changed:
@@ -154,15 +149,26 @@ class Run:
             raise InputError(f"{self.folder} was trained by another recipe ({values}); name another folder with --out.")
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
+        for teacher, digest in self.ancestors.items():
+            if saved.ancestors.get(teacher, digest) != digest:
+                raise InputError(f"{teacher} is not what {self.folder} learned from any more; put it back as it was.")
+        self.ancestors = saved.ancestors
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
+        if saved.source_revision != self.source_revision:
+            self.source_revision = saved.source_revision.removesuffix(DIRTY) + DIRTY
         try:
-            trainer.restore(saved.training_state, self.validation_losses)
+            trainer.restore(saved.training_state, [metrics.validation_loss for metrics in self.history])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"{path} does not fit {self.recipe.model} as it is built now; it was trained by revision "
                 f"{saved.source_revision}: go on with that one, or train anew in another folder."
             ) from error
+
+    def newest(self) -> tuple[Path, Checkpoint]:
+        """Of last.pt and best.pt the one that is further on: a full disk or a failed epoch may leave either behind."""
+        found = {path: load_checkpoint(path) for path in (self.last, self.best) if path.exists()}
+        return max(found.items(), key=lambda item: (item[1].epoch, item[1].training_state["step"]))
 
 
 def goodness(metrics: EpochMetrics) -> tuple[float, float]:

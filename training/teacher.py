@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cifar_models.bundle import sha256
 from cifar_models.calibration import fit_calibration
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.classifier import Classifier
@@ -29,6 +30,7 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     checkpoints = [load_checkpoint(path) for path in paths]
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         check_ancestor("teacher", path, checkpoint, run)
+        run.ancestors[str(path)] = sha256(path)
     held_out = run.split()[1]
     classifiers = [calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints]
     for classifier in classifiers:
@@ -53,6 +55,7 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
     path = Path(run.recipe.start)
     checkpoint = load_checkpoint(path)
     check_ancestor("start", path, checkpoint, run)
+    run.ancestors[str(path)] = sha256(path)
     if (checkpoint.mean, checkpoint.std) != tuple(map(list, NORMALISATION[run.recipe.normalisation])):
         raise InputError(f"The start {path} takes images normalised otherwise; train with its --normalisation.")
     classifier = checkpoint.classifier()

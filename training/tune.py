@@ -1,6 +1,7 @@
 """Search a recipe's numbers: python -m training.tune [RECIPE] [--trials N]; a stopped study goes on by itself."""
 
 import argparse
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ except ModuleNotFoundError:
     sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
     sys.exit(2)
 
+DATA = Path("data")
 _FINISHED = {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}  # one that was stopped is tried again
 
 
@@ -30,7 +32,7 @@ def main() -> None:
     options = parse_options()
     if RECIPES[options.recipe].teachers:
         raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
-    data = load_images(options.data, "train")
+    data = load_images(options.data, "train", download=True)
     recipe = replace(RECIPES[options.recipe], epochs=options.epochs)
     space = parse_space(options.search, recipe) or usual_space(recipe)
     ranges = ", ".join(f"{name} {found.low:g} to {found.high:g}" for name, found in sorted(space.items()))
@@ -52,7 +54,8 @@ def main() -> None:
     study.optimize(objective, n_trials=max(0, options.trials - finished))
     if refusals:
         raise refusals[0]
-    print(report(study, options.recipe))
+    command = ["python", "-m", "training.fit", options.recipe]
+    print(report(study, [*command, *(["--data", str(options.data)] if options.data != DATA else [])]))
 
 
 def open_study(name: str, folder: Path) -> Any:
@@ -96,16 +99,17 @@ def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     return accuracy
 
 
-def report(study: Any, recipe: str) -> str:
+def report(study: Any, command: list[str]) -> str:
+    """The trials in numbers, and the best one's numbers as options of `command`."""
     if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
         raise InputError("No trial was finished: they were pruned, or --trials asks for none.")
     best = study.best_trial
-    options = " ".join(f"--{name.replace('_', '-')} {written(value)}" for name, value in best.params.items())
+    options = [word for name, value in best.params.items() for word in (f"--{name.replace('_', '-')}", written(value))]
     states = [trial.state.name.lower() for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
         f"{len(states)} trials: {counts}. Best validation accuracy {best.value:.2%}, no test image read. Train it:\n"
-        f"  python -m training.fit {recipe} {options}"
+        f"  {shlex.join([*command, *options])}"
     )
 
 
@@ -130,7 +134,7 @@ def parse_options() -> argparse.Namespace:
         help="a number of the recipe and where to search it, in place of the usual ones; may be given several times",
     )
     parser.add_argument("--epochs", type=int, default=4, help="of each trial (default: 4)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder of the study (default: runs/tune)")
     return parser.parse_args()
 

@@ -95,7 +95,7 @@ class World:
 
 def join_world(device: torch.device) -> World:
     """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         return World()
     # DDP would import it later, and then it holds on to the group for good, whose threads `leave` could not end.
     importlib.import_module("torch._dynamo")
@@ -112,6 +112,11 @@ def local_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", local_rank())
+
+
+def world_size() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:

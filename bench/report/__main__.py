@@ -25,7 +25,7 @@ def main() -> int:
     machine = {name: found[name] for name in ("date", "cpu", "cores", "load", "python", "versions", "revision")}
     try:
         bundles = open_bundles(options.bundles)
-        test = load_test_images(options.data)
+        test = load_images(options.data, "test")
         for bundle in bundles:
             check_data(bundle, test)
         measured = [measure_aloud(bundle, test, options.seconds) for bundle in bundles]
@@ -65,16 +65,6 @@ def open_bundles(folder: Path) -> list[Bundle]:
     if not folders:
         raise InputError(f"{folder} holds no bundle; `python -m export` makes one, and --bundles names another folder.")
     return [open_bundle(path) for path in folders]
-
-
-def load_test_images(data: Path) -> ImageSet:
-    """Raises InputError when there are none: a report downloads nothing."""
-    if not data.exists() or (data.is_dir() and not any(data.iterdir())):
-        raise InputError(
-            f"No test images in {data}: put the data there that the bundles were measured on, or name their folder "
-            "with --data or CIFAR_DATA."
-        )
-    return load_images(data, "test")
 
 
 def measure_aloud(bundle: Bundle, test: ImageSet, seconds: float) -> MeasuredBundle:
