@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from functools import partial
 from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
@@ -19,9 +18,9 @@ from cifar_models.errors import InputError
 from serving.description.answer_types import Answer
 from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
 from serving.http.app import App
-from serving.http.connection import allow_connections, stand_before
+from serving.http.connection import Connection, allow_connections, stand_before
 from serving.http.door import Door
-from serving.http.drain import drain_on_sigterm
+from serving.http.drain import announce_end, drain_on_sigterm
 from serving.http.server import Server
 from serving.observing.background import write_in_background
 from serving.settings import load_settings
@@ -99,9 +98,17 @@ def in_front_of(app: Any) -> Any:
     if SETTINGS.origins:  # a page of another host shall read why it was refused
         app = Pages(app, SETTINGS.origins)
     door: Any = Door(app, ours.paths, SERVER, SETTINGS)
-    return ProxyHeadersMiddleware(door)  # whom the log names is who asked a proxy on this host
+    Connection.unreadable = door.unreadable
+    # Whom the log names is who asked a proxy that may be believed, by default one on this host: as uvicorn has it.
+    return ProxyHeadersMiddleware(door, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
+
+
+def create_arbiter(*arguments: Any, **options: Any) -> Any:
+    """What watches over the workers; one that was killed is missed for no longer than 2 s (BentoML's figure is 10)."""
+    arbiter = ARBITER(*arguments, check_delay=2, **options)
+    arbiter.exit_stack.callback(announce_end, arbiter)
+    return arbiter
 
 
 stand_before(in_front_of, seconds=SETTINGS.client_timeout, limit=SETTINGS.max_connections)
-# A worker that was killed is missed for no longer than this many seconds, BentoML's own figure being 10.
-circus.create_standalone_arbiter = partial(circus.create_standalone_arbiter, check_delay=2)
+ARBITER, circus.create_standalone_arbiter = circus.create_standalone_arbiter, create_arbiter

@@ -51,20 +51,15 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _roomy(self) -> "Settings":
-        if self.max_queue < self.max_images:
-            raise ValueError(
-                f"CIFAR_MAX_QUEUE={self.max_queue} is less than CIFAR_MAX_IMAGES={self.max_images}: the largest "
-                "requests could never be accepted; raise the first or lower the second"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _roomy_for_bodies(self) -> "Settings":
-        if self.held_bytes < self.max_bytes:
-            raise ValueError(
-                f"CIFAR_MAX_HELD_BYTES={self.max_held_bytes} is less than CIFAR_MAX_BYTES={self.max_bytes}: the "
-                "largest requests could never be accepted; raise the first or lower the second"
-            )
+        for room, size, most in (
+            ("max_queue", self.max_queue, "max_images"),
+            ("max_held_bytes", self.held_bytes, "max_bytes"),
+        ):
+            if size < getattr(self, most):
+                raise ValueError(
+                    f"{variable(room)}={size} is less than {variable(most)}={getattr(self, most)}: the largest "
+                    "requests could never be accepted; raise the first or lower the second"
+                )
         return self
 
     @field_validator("cors_origins")
@@ -108,7 +103,9 @@ def variable(name: str) -> str:
 
 
 def split_origins(text: str) -> list[str]:
-    return [origin.strip() for origin in text.split(",") if origin.strip()]
+    """As browsers write them, with which they are compared: in small letters, and without the scheme's own port."""
+    origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
+    return [origin.removesuffix(":443" if origin.startswith("https:") else ":80") for origin in origins]
 
 
 def available_cores() -> int:

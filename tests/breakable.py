@@ -72,7 +72,7 @@ class BreakableEngine:
 
 @asynccontextmanager
 async def breakable(
-    monkeypatch: pytest.MonkeyPatch, *, timeout: float = PATIENCE
+    monkeypatch: pytest.MonkeyPatch, *, timeout: float = PATIENCE, **settings: Any
 ) -> AsyncIterator[tuple[Server, BreakableEngine]]:
     made: list[BreakableEngine] = []
 
@@ -82,7 +82,7 @@ async def breakable(
 
     kind = ENGINES[ENGINE]
     monkeypatch.setattr(bundles, "ENGINES", {ENGINE: EngineKind(kind.artifact, kind.cuda, kind.atol, load)})
-    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=timeout))
+    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=timeout, **settings))
     threshold = gc.get_threshold()
     await server.start()
     gc.unfreeze()  # what suits a server does not suit the tests
@@ -130,6 +130,7 @@ class Exchange:
 async def over_tcp(app: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     """Serve `app`, with nothing in front of it, by uvicorn with our connections; the server, and its port."""
     monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
+    monkeypatch.setattr(Connection, "unreadable", staticmethod(lambda refusal, client: b"1"), raising=False)
     monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
     monkeypatch.setattr(Connection, "limit", 10, raising=False)
     config = uvicorn.Config(app, port=0, http=Connection, loop="asyncio", log_config=None, lifespan="off")

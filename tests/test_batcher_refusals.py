@@ -1,9 +1,11 @@
 """What the batcher refuses, drops and lets fail, and that nothing else suffers from it."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
-from batching import MAX_BATCH, PATIENCE, Desk, Engine, numbers, refusal, settle
+from batching import MAX_BATCH, PATIENCE, Desk, Engine, numbered, numbers, refusal, settle
 
 from serving.errors import DeadlinePassed, EngineFailed, QueueFull
 
@@ -25,6 +27,30 @@ def test_a_full_queue_refuses_at_once_and_counts_images() -> None:
 
     asyncio.run(main())
     assert engine.computed == list(range(11))
+
+
+def test_images_that_nobody_waits_for_any_more_are_not_kept() -> None:
+    engine = Engine(held=True)
+
+    async def main() -> None:
+        async with Desk(engine) as desk:
+            held = await desk.hold()
+            first, images = desk.ask(1), numbered(2, 3)
+            kept = weakref.ref(images)
+            gone = asyncio.ensure_future(
+                desk.batcher.classify(images, deadline=asyncio.get_running_loop().time() + PATIENCE)
+            )
+            del images
+            await settle()
+            gone.cancel()
+            await asyncio.wait([gone])
+            del gone
+            gc.collect()
+            assert kept() is None  # though the engine, which hangs, has not come to take them
+            engine.released.set()
+            assert await numbers(held, first) == [[0], [1]]
+
+    asyncio.run(main())
 
 
 def test_a_request_whose_deadline_has_passed_is_never_computed() -> None:

@@ -52,6 +52,15 @@ def write(path: Path, pixels: Pixels, kind: str = "PNG") -> Path:
 # What can be classified
 
 
+def test_one_picture_many_times(connect: Any, server: ServerProcess, tmp_path: Path) -> None:
+    """Pillow reads a picture's file when it is first used, and must not in two threads at once."""
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    with Image.open(write(tmp_path / "large.png", pixels)) as picture:
+        answer = connect(server.url, batch_size=1).classify([picture] * 8)
+    assert len({str(prediction) for prediction in answer.predictions}) == 1
+    assert len(answer.predictions) == 8
+
+
 def test_one_image_of_every_kind(connect: Any, server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:
     (image,) = pictures(1)
     path = write(tmp_path / "Katze, 1.png", image)
@@ -319,10 +328,12 @@ def test_a_file_that_vanishes_meanwhile_is_named(kind: Any, tmp_path: Path) -> N
         ({"url": "http://server:port"}, "no address"),
         ({"url": f"{URL}/classify?top_k=1"}, "no address"),
         ({"url": None}, "None is no address"),
-        ({"batch_size": 0}, "batch_size=0 is too little; it must be at least 1"),
-        ({"retries": -1}, "retries=-1 is too little"),
-        ({"timeout": 0}, "timeout=0 is too little"),
-        ({"timeout": float("nan")}, "timeout=nan is too little"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used; it must be a number of at least 1"),
+        ({"retries": -1}, "retries=-1 cannot be used"),
+        ({"timeout": 0}, "timeout=0 cannot be used"),
+        ({"timeout": float("nan")}, "timeout=nan cannot be used"),
+        ({"timeout": float("inf")}, "timeout=inf cannot be used"),
+        ({"timeout": None}, "timeout=None cannot be used"),
         ({"api_key": "secret\n"}, "strip the line's end"),
         ({"api_key": ""}, "api_key must be printable ASCII"),
         ({"api_key": "schlüssel"}, "api_key must be printable ASCII"),

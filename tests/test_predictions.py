@@ -21,6 +21,8 @@ ROWS = np.array(
         [0.25, 0.25, 0.25, 0.25],
         [0.1, 0.75, 0.1, 0.05],
         [0.1000005, 0.7499994, 0.15, 1e-7],
+        [0.4999998, 0.5000002, 0, 0],  # both are written as 0.5
+        [1e-9, 3e-7, 1e-9, 0.9999997],
     ],
     np.float32,
 )
@@ -32,10 +34,12 @@ def predictions(probabilities: Probabilities, top_k: int | None, threshold: floa
     for row in probabilities:
         rounded = {label: min(1.0, max(0.0, round(float(p), 6))) for label, p in zip(LABELS, row, strict=True)}
         best = int(row.argmax())
-        ranked = sorted(rounded.items(), key=lambda item: -item[1])[:top_k] if top_k else rounded.items()
+        order = sorted(range(len(row)), key=lambda index: -row[index])[:top_k] if top_k else range(len(row))
         first = {"label": LABELS[best], "index": best, "probability": rounded[LABELS[best]]}
         confident = {} if threshold is None else {"confident": rounded[LABELS[best]] >= threshold}
-        found.append({**first, **confident, "probabilities": dict(ranked)})
+        found.append(
+            {**first, **confident, "probabilities": {LABELS[index]: rounded[LABELS[index]] for index in order}}
+        )
     return found
 
 

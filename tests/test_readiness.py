@@ -10,13 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.http.server import Server
 
 
+@pytest.mark.parametrize("room", [{}, {"max_queue": 7, "max_images": 7}], ids=["usual", "small"])
 def test_a_server_whose_engine_breaks_is_not_ready_until_the_golden_images_come_out_right(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, room: dict[str, int]
 ) -> None:
     monkeypatch.setattr("serving.batching.health._INTERVAL", 0)
 
     async def main() -> None:
-        async with breakable(monkeypatch) as (server, engine):
+        async with breakable(monkeypatch, **room) as (server, engine):
             engine.broken = True
             for _ in range(3):
                 assert server.ready
@@ -88,7 +89,7 @@ def test_an_engine_that_hangs_makes_the_server_unready_until_it_answers_again(mo
             await until(server, ready=False)
             status, content = await Exchange(server, mark=2).answer()
             assert (status, content["error"]["code"]) == (503, "not_ready")
-            assert ready_in_metrics(server) == 0
+            assert metric(server, "cifar_model_ready") == 0
             engine.go.set()
             await until(server, ready=True)
             assert (await Exchange(server, mark=3).answer())[0] == 200
@@ -136,15 +137,34 @@ def test_a_server_whose_engine_hangs_stops_all_the_same(monkeypatch: pytest.Monk
     asyncio.run(main())
 
 
+def test_images_that_wait_for_an_engine_that_hangs_are_in_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.http.server._LOOK", 0.01)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, engine):
+            engine.go.clear()
+            exchanges = [Exchange(server, mark=1)]
+            await engine.reach(1)
+            exchanges.append(Exchange(server, mark=2, count=5))
+            async with asyncio.timeout(20):
+                while metric(server, "cifar_queue_images") != 5:
+                    await asyncio.sleep(0)
+            engine.go.set()
+            assert [(await exchange.answer())[0] for exchange in exchanges] == [200, 200]
+
+    asyncio.run(main())
+
+
 async def until(server: Server, *, ready: bool) -> None:
     async with asyncio.timeout(20):
         while server.ready is not ready:
             await asyncio.sleep(0)
 
 
-def ready_in_metrics(server: Server) -> float:
+def metric(server: Server, name: str) -> float:
+    """Of the default bundle."""
     for family in text_string_to_metric_families(server.metrics.render().decode()):
         for sample in family.samples:
-            if (sample.name, sample.labels) == ("cifar_model_ready", {"model": DEFAULT}):
+            if (sample.name, sample.labels) == (name, {"model": DEFAULT}):
                 return sample.value
-    raise AssertionError("the metric is missing")
+    raise AssertionError(f"the metric {name} is missing")

@@ -4,16 +4,20 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 from bodies import assert_right, headers, pictures, post, raw
 from conftest import ServerProcess, command, serving
+from memory import peak_memory
 from metrics_text import Figures, grown
+from wire import connected, read_to_end
 
 KEY, OLD_KEY, NEW_KEY = "key-in-the-environment", "first~key(in)the!file", "second-key-in-the-file"
 PAGE = "https://page.example"
+CONNECTIONS = 300
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     folder = tmp_path_factory.mktemp("guarded")
     file = folder / "keys"
     file.write_text(f"{OLD_KEY}\n\n{NEW_KEY}\n")
-    origins = f"{PAGE}, http://localhost:8000"
+    origins = f"{PAGE}, http://localhost:8000, HTTPS://Capital.Example:443, http://plain.example:80"
     with serving(folder / "log", api_key=KEY, api_key_file=file, cors_origins=origins) as server:
         server.wait_until_ready()
         yield server
@@ -125,7 +129,7 @@ def test_a_file_without_usable_keys_stops_the_start(tmp_path: Path, text: str | 
     assert "a key" not in line.replace("no key", "")
 
 
-@pytest.mark.parametrize("origin", [PAGE, "http://localhost:8000"])
+@pytest.mark.parametrize("origin", [PAGE, "http://localhost:8000", "https://capital.example", "http://plain.example"])
 def test_a_preflight_needs_no_key_and_allows_what_a_page_sends(stranger: httpx.Client, origin: str) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     response = stranger.options("/classify", headers={"Origin": origin, **asked})
@@ -191,16 +195,44 @@ def test_a_wrong_certificate_or_key_stops_the_start_in_one_line(
     assert said in done.stdout + done.stderr
 
 
-def test_with_a_certificate_the_server_speaks_https(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def encrypted(certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     cert, key = certificate
-    with serving(tmp_path / "log", tls_cert=cert, tls_key=key) as server:
-        url = server.url.replace("http://", "https://")
-        transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=str(cert)))
-        with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
-            assert client.get("/readyz").status_code == 200
-            assert_right(post(client, raw(pictures(3))), pictures(3))
-        with httpx.Client(base_url=server.url, timeout=30) as client, pytest.raises(httpx.TransportError):
-            client.get("/livez")  # nothing goes over the wire unencrypted
+    with serving(tmp_path_factory.mktemp("tls") / "log", tls_cert=cert, tls_key=key, client_timeout=3) as server:
+        yield server
+
+
+@pytest.fixture
+def https(certificate: tuple[Path, Path], encrypted: ServerProcess) -> Iterator[httpx.Client]:
+    url = encrypted.url.replace("http://", "https://")
+    transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=str(certificate[0])))
+    with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
+        assert client.get("/readyz").status_code == 200
+        yield client
+
+
+def test_with_a_certificate_the_server_speaks_https(encrypted: ServerProcess, https: httpx.Client) -> None:
+    assert_right(post(https, raw(pictures(3))), pictures(3))
+    with httpx.Client(base_url=encrypted.url, timeout=30) as client, pytest.raises(httpx.TransportError):
+        client.get("/livez")  # nothing goes over the wire unencrypted
+
+
+def test_a_connection_that_never_shakes_hands_is_closed(encrypted: ServerProcess, https: httpx.Client) -> None:
+    with connected(encrypted) as connection:
+        assert read_to_end(connection) == b""
+
+
+def test_an_encrypted_connection_takes_little_memory(
+    certificate: tuple[Path, Path], encrypted: ServerProcess, https: httpx.Client
+) -> None:
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    before = peak_memory(encrypted)
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            plain = stack.enter_context(connected(encrypted))
+            stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+        assert https.get("/readyz").status_code == 200
+    assert peak_memory(encrypted) - before < CONNECTIONS * 128 * 1024  # half of what asyncio keeps for each
 
 
 def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:

@@ -107,6 +107,27 @@ def test_a_path_that_a_client_invents_is_no_route(talkative: ServerProcess, talk
     assert line_of(talkative, talker.get("/invented"))["route"] == "other"
 
 
+def test_the_bytes_of_a_body_that_grows_too_long_are_those_that_were_read(
+    talkative: ServerProcess, talker: httpx.Client
+) -> None:
+    megabyte = bytes(1024 * 1024)
+    response = talker.post("/classify", content=(megabyte for _ in range(20)), headers={"Content-Type": "image/png"})
+    assert response.status_code == 413
+    assert 10 * len(megabyte) < line_of(talkative, response)["bytes"] <= 16 * len(megabyte)
+
+
+@pytest.mark.parametrize(("trusted", "client"), [(None, "192.0.2.7"), ("192.0.2.1", "127.0.0.1")])
+def test_the_client_is_whom_a_proxy_that_may_be_believed_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str | None, client: str
+) -> None:
+    if trusted is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    with serving(tmp_path / "log", log_sample=1) as server:
+        server.wait_until_ready()
+        response = httpx.get(f"{server.url}/models", headers={"X-Forwarded-For": "192.0.2.7"})
+        assert line_of(server, response)["client"] == client
+
+
 def test_no_secret_and_no_picture_is_in_the_log(talkative: ServerProcess, talker: httpx.Client) -> None:
     headers = {"Authorization": f"Bearer {SECRET}", "Cookie": SECRET, "Content-Type": "image/png"}
     for query in ("", "?key=" + SECRET):

@@ -44,6 +44,22 @@ def test_the_models_are_listed_with_their_manifests(client: httpx.Client) -> Non
         assert model["version"] in {artifact.sha256[:12] for artifact in manifest.artifacts}
 
 
+@pytest.mark.parametrize("path", ["/", *FILES])
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=999999-", "x"])
+def test_a_file_is_answered_whole_whatever_part_is_wanted(client: httpx.Client, path: str, wanted: str) -> None:
+    response = client.get(path, headers={"Range": wanted})
+    assert response.status_code == 200
+    assert response.content == client.get(path).content
+
+
+@pytest.mark.parametrize(("path", "status"), [("/classify", 405), ("/livez", 200), ("/nope", 404)])
+def test_who_offers_to_speak_websocket_is_answered_in_http(client: httpx.Client, path: str, status: int) -> None:
+    offer = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "a"}
+    response = client.get(path, headers=offer)
+    assert response.status_code == status
+    assert response.headers["x-request-id"]
+
+
 class Resources(HTMLParser):
     """Collects the addresses that a browser would load by itself, and the text of scripts and styles."""
 

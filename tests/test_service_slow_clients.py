@@ -1,6 +1,7 @@
 """Clients that are slow, stuck or malicious hold nothing for long, and nobody else up: over raw sockets."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from bodies import assert_right, pictures, post, raw
 from conftest import ServerProcess, serving
+from metrics_text import Figures, grown
 from wire import connected, dribble, hangs_up, post_head, read_to_end, wait_for_hangup
 
 LIMIT = 1.0  # seconds, for a header, an answer to be read, and a request altogether
@@ -157,12 +159,17 @@ def test_many_stuck_clients_hold_nobody_up(impatient: ServerProcess) -> None:
     "sent", [b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00"]
 )
 def test_what_is_no_http_gets_an_error_object(impatient: ServerProcess, sent: bytes) -> None:
-    with connected(impatient) as connection:
+    labels = {"route": "other", "status": "400", "code": "unreadable"}
+    with connected(impatient) as connection, httpx.Client(base_url=impatient.url, timeout=30) as client:
+        before = Figures(client)
         connection.sendall(sent)
         head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+        assert grown(before, Figures(client), "cifar_requests_total", **labels) == 1
     assert head.startswith(b"HTTP/1.1 400")
     assert b"content-type: application/json" in head
     assert json.loads(body)["error"]["code"] == "unreadable"
+    (name,) = re.findall(r"x-request-id: (\S+)", head.decode())
+    assert f'"request_id":"{name}"' in impatient.log.read_text()  # the scrape came later
 
 
 def test_patient_clients_are_served_as_ever(impatient: ServerProcess) -> None:

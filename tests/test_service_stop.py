@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def test_a_request_that_was_accepted_before_sigterm_may_end_while_others_are_ref
 def as_response(data: bytes) -> httpx.Response:
     head, _, content = data.partition(b"\r\n\r\n")
     return httpx.Response(int(head.split()[1]), content=content)
+
+
+@pytest.mark.parametrize("whom", ["worker", "parent"])
+def test_a_worker_that_is_replaced_leaves_the_port_open(tmp_path: Path, whom: str) -> None:
+    with serving(tmp_path / "log") as server:
+        server.wait_until_ready()
+        (worker,) = workers(server)
+        os.kill(*((worker, signal.SIGTERM) if whom == "worker" else (server.process.pid, signal.SIGHUP)))
+        while Path(f"/proc/{worker}").exists():  # who asks it meanwhile is answered, or finds another worker
+            with suppress(httpx.TransportError):
+                httpx.get(f"{server.url}/livez", timeout=30)
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(3))), pictures(3))
 
 
 def test_after_a_worker_was_killed_the_server_answers_again_soon(tmp_path: Path) -> None:

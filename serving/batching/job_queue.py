@@ -21,8 +21,8 @@ class JobQueue:
         self._processors = processors
         self._clock = clock
         self._changed = threading.Condition(threading.Lock())  # guards all that follows, and what it says of jobs
-        self._jobs: deque[Job] = deque()  # of which some may be unwanted
-        self._waiting = 0  # images in the queue that somebody wants
+        self._jobs: deque[Job] = deque()  # those that have images waiting
+        self._waiting = 0  # images of all of them
         self._idle = 0  # threads that wait for a batch; none while images wait
         self._assigned: deque[Batch] = deque()  # to threads that were idle
         self._computing = 0  # images taken and not finished
@@ -126,6 +126,8 @@ class JobQueue:
     def withdraw(self, job: Job) -> None:
         """Compute no more of a job: its caller has gone, or has an answer."""
         with self._changed:
+            if job.waiting:
+                self._jobs.remove(job)  # with its images: nobody may come to take them for long
             self._forget(job)
 
     def _forget(self, job: Job) -> None:

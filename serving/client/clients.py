@@ -126,6 +126,7 @@ class AsyncClient:
         self._concurrency = concurrency
         self._sleep = _sleep
         self._http = httpx.AsyncClient(transport=transport)
+        self._encoding = asyncio.Lock()  # one thread at a time: two must not load the same Pillow picture
 
     async def classify(
         self, images: ImagesLike, *, model: str | None = None, top_k: int | None = None, strict: bool = False
@@ -147,7 +148,8 @@ class AsyncClient:
         return self._api.read_models(await self._send(self._api.models_request()))
 
     async def _ask(self, batch: Batch, options: dict[str, Any]) -> list[Answer]:
-        request = await asyncio.to_thread(self._api.classify_request, batch, options)  # reads files, encodes pictures
+        async with self._encoding:
+            request = await asyncio.to_thread(self._api.classify_request, batch, options)  # reads files, encodes
         response = await self._send(request)
         if halves := self._api.halve(response, batch):
             return [answer for half in halves for answer in await self._ask(half, options)]

@@ -5,6 +5,8 @@ ClassifyError         the server refused, or what answered is not this service
   Unavailable         not now: no connection, too busy or not ready, also at the last attempt
 """
 
+import math
+
 
 class ClassifyError(Exception):
     """There is no answer. `str()` is one line: what was asked, what the server said, and the way out."""
@@ -51,5 +53,5 @@ class Unavailable(ClassifyError):
 
 
 def check_minimum(name: str, value: float, minimum: float) -> None:
-    if not value >= minimum:
-        raise BadInput(f"{name}={value!r} is too little; it must be at least {minimum}.")
+    if not (isinstance(value, int | float) and minimum <= value < math.inf):
+        raise BadInput(f"{name}={value!r} cannot be used; it must be a number of at least {minimum}.")

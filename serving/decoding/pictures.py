@@ -46,6 +46,12 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
     with refusing(index):
         file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
         picture = Image.open(file, formats=FORMATS)
+    check_size(picture, index=index, max_pixels=max_pixels, strict=strict)
+    return picture
+
+
+def check_size(picture: Image.Image, *, index: int, max_pixels: int, strict: bool) -> None:
+    """Raises TooLarge (more than `max_pixels`) and, when `strict`, Unacceptable (not 32x32)."""
     width, height = picture.size
     if width * height > max_pixels:
         raise TooLarge(f"The picture has {width}x{height} pixels; at most {max_pixels} are taken.", index=index)
@@ -53,7 +59,6 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
         raise Unacceptable(
             f"The picture is {width}x{height}; strict=true takes {IMAGE_SIZE}x{IMAGE_SIZE} only.", index=index
         )
-    return picture
 
 
 def check_jpeg(data: bytes, *, index: int) -> None:

@@ -7,6 +7,7 @@ and serialisation, which cost more than the batching.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
@@ -52,22 +53,17 @@ class App:
         if scope["type"] != "http" or (scope["path"] in _BENTOML_PATHS and scope["method"] in ("GET", "HEAD")):
             await self._app(scope, receive, send)
             return
+        request = Request(scope, receive)
         try:
-            response = await self._respond(Request(scope, receive))
+            response = await self._route(request)
         except ClientDisconnect:
             return  # nobody is left to answer
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
-        try:
-            return await self._route(request)
         except Refusal as refusal:
-            return self._refuse(request, refusal)
-        except ClientDisconnect:
-            raise
+            response = self._refuse(request, refusal)
         except Exception:
-            logger.exception("Request %r failed", trace_of(request.scope).id.decode())
-            return self._refuse(request, EngineFailed("The server failed; its log says why."))
+            logger.exception("Request %r failed", trace_of(scope).id.decode())
+            response = self._refuse(request, EngineFailed("The server failed; its log says why."))
+        await response(scope, receive, send)
 
     def _refuse(self, request: Request, refusal: Refusal) -> Response:
         trace_of(request.scope).refused(refusal.code, str(refusal))
@@ -102,14 +98,19 @@ class App:
         return Response(await asyncio.to_thread(self._server.metrics.render), media_type=CONTENT_TYPE)
 
     async def _page(self, request: Request) -> Response:
-        return FileResponse(INDEX, headers=HEADERS)
+        return whole(request, INDEX)
 
     async def _file(self, request: Request) -> Response:
-        file = FILES[request.scope["path"]]
-        return FileResponse(file, headers=HEADERS, media_type=MEDIA_TYPES[file.suffix])
+        return whole(request, FILES[request.scope["path"]])
 
     async def _reference(self, request: Request) -> Response:
         return HTMLResponse(self._server.reference(), headers=HEADERS)
 
     async def _description(self, request: Request) -> Response:
         return json_response(self._server.description())
+
+
+def whole(request: Request, file: Path) -> Response:
+    """The file, whatever Range says (RFC 9110, section 14.2): Starlette refuses a wrong one in plain text."""
+    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
+    return FileResponse(file, headers=HEADERS, media_type=MEDIA_TYPES.get(file.suffix))

@@ -19,19 +19,21 @@ import os
 import resource
 import socket
 import struct
+from asyncio import constants, sslproto
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, cast
 
-from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES
+from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES, WS_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from serving.errors import Unreadable
+from serving.errors import Refusal, Unreadable
 from serving.http.answer import refusal_response
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
 from serving.http.pairing import Pairing
 from serving.http.upgrade import Parser
+from serving.observing.request_id import HEADER
 
 Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 
@@ -57,6 +59,11 @@ def stand_before(front: Front, *, seconds: float, limit: int) -> None:
     # uvloop takes one new connection in each turn of its loop. Under load a turn is long, the queue of connections
     # overflows, and clients wait for seconds to be told that the server is busy. asyncio's own loop takes all of them.
     LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"]
+    WS_PROTOCOLS["auto"] = None  # who offers to speak it is answered in HTTP, as `serving.http.upgrade` has it
+    # Before it has shown its certificate a connection owes something too, and is not counted; and for each that is
+    # encrypted asyncio would keep 256 KiB at hand to read into, of which a record fills 16 at most.
+    constants.SSL_HANDSHAKE_TIMEOUT = seconds
+    sslproto.SSLProtocol.max_size = 16 * 1024
 
 
 def allow_connections(limit: int) -> None:
@@ -71,6 +78,7 @@ class Connection(HttpToolsProtocol):
     """uvicorn's connection, closed when for `seconds` the client owes the rest of a header, or does not read."""
 
     front: ClassVar[Front]
+    unreadable: ClassVar[Callable[[Refusal, Any], bytes]]  # told of what is no HTTP and of its client; gives it a name
     seconds: ClassVar[float]
     limit: ClassVar[int]
     draining: ClassVar[bool] = False  # every answer is the last one of its connection
@@ -170,6 +178,8 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops. uvicorn would close a silent connection while the next request is on its way."""
+        if self.transport.is_closing():
+            return  # once its client has read the answer, or `_reset` does not wait for that any longer
         if self.cycle is None or self.cycle.response_complete:
             self._stop_header_timer()
             self._header_timer = self.loop.call_later(_FAREWELL, self._close)
@@ -196,9 +206,11 @@ class Connection(HttpToolsProtocol):
             self._close()
             return
         long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
-        body = refusal_response(Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")).body
+        refusal = Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
+        body = refusal_response(refusal).body
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        name = b"%b: %b\r\n" % (HEADER, Connection.unreadable(refusal, self.client))
+        self.transport.write(head.encode() + name + b"connection: close\r\n\r\n" + body)
         self._close()
 
     def _close(self) -> None:

@@ -1,10 +1,12 @@
 """The outermost of our ASGI applications: names each request, and tells metrics and log how it ended."""
 
-from collections.abc import Awaitable, Set
+from collections.abc import Awaitable, Mapping, Set
 from time import perf_counter
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.errors import Refusal
 from serving.http.server import Server
 from serving.observing.log import RequestLog, request_writer
 from serving.observing.request_id import HEADER, RequestIds
@@ -49,7 +51,14 @@ class Door:
             self._metrics.in_flight.add(-1)
             self._end(trace, scope)
 
-    def _end(self, trace: Trace, scope: Scope) -> None:
+    def unreadable(self, refusal: Refusal, client: Any) -> bytes:
+        """Tell metrics and log of what is no HTTP, and comes no further than to its connection; its name."""
+        trace = Trace(self._ids.choose(()), status=refusal.status)
+        trace.refused(refusal.code, str(refusal))
+        self._end(trace, {"client": client})
+        return trace.id
+
+    def _end(self, trace: Trace, scope: Mapping[str, Any]) -> None:
         trace.total = perf_counter() - trace.start
         if not trace.status:
             trace.status, trace.code = _GONE

@@ -3,23 +3,30 @@
 uvicorn alone would stop accepting connections at once, while BentoML's parent process keeps the port open until its
 last worker has gone: a client who comes in between waits for an answer that nobody will give, and is cut off. So a
 worker goes on accepting, and refuses with 503, until it has answered all that it owes; then it gives the port up.
+
+A worker may also be stopped by itself, by `kill` or by SIGHUP to its parent, and another one takes its place. Then the
+port is left as it is, and who comes meanwhile waits for the other one.
 """
 
 import asyncio
 import contextlib
 import ctypes
+import os
 import select
 import signal
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from serving.http.connection import Connection
 from serving.http.server import Server
+from serving.observing.metrics import FOLDER
 
+_END = "stopping"  # a file in the folder of all workers, for as long as their parent stops them
 _LOOK = 0.02  # seconds between looks at what is owed
 _HANDSHAKE = 0.1  # seconds that a connection may take from its first packet to the queue of those who wait
 _TURNS = 100  # of the event loop, at most, to accept those who wait for a connection
@@ -33,7 +40,7 @@ _NO_NEWCOMERS = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0
 class Drain:
     """What a worker does between SIGTERM and uvicorn's own end.
 
-    `alone`: no other process accepts from the same port, so that it may be closed for all.
+    `alone`: no other worker accepts from the same port, so that it may be closed for all when all are stopped.
     """
 
     def __init__(self, server: Server, front: uvicorn.Server, *, alone: bool) -> None:
@@ -55,10 +62,22 @@ class Drain:
     async def _run(self) -> None:
         while self._server.busy:
             await asyncio.sleep(_LOOK)
-        if self._alone:
+        if self._alone and all_stop():
             for listener in self._front.servers:
                 await close_port(listener)
         self._front.handle_exit(signal.SIGTERM, None)
+
+
+def announce_end(arbiter: Any) -> None:
+    """Called in the parent process when it is about to stop its workers (`arbiter` is circus's), for `all_stop`."""
+    for watcher in arbiter.watchers:
+        with contextlib.suppress(OSError):  # then the port stays open until the parent has gone
+            Path(watcher.env[FOLDER], _END).touch()
+
+
+def all_stop() -> bool:
+    """Whether this worker is not the only one to be stopped."""
+    return FOLDER in os.environ and Path(os.environ[FOLDER], _END).exists()
 
 
 async def close_port(listener: asyncio.Server) -> None:

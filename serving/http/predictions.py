@@ -12,7 +12,6 @@ from decimal import Decimal
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
@@ -51,7 +50,7 @@ class PredictionWriter:
         if top_k is None:
             texts = self._of_all_labels(rows, best)
         else:
-            chosen = [ranked[:top_k] for ranked in rank(millionths)]
+            chosen = [ranked[:top_k] for ranked in rank(probabilities)]
             texts = list(map(self._of, rows, best, chosen))
         if pixels is None:
             return self._start + b"}},".join(texts) + b"}}]}"
@@ -80,9 +79,9 @@ def heads(names: list[bytes], number: bytes, verdict: bytes) -> list[bytes]:
     ]
 
 
-def rank(millionths: npt.NDArray[np.int64]) -> list[list[int]]:
+def rank(probabilities: Probabilities) -> list[list[int]]:
     """The indices of each row, the largest number's first; equal ones stay in their order."""
-    ranked: list[list[int]] = (-millionths).argsort(1, kind="stable").tolist()
+    ranked: list[list[int]] = (-probabilities).argsort(1, kind="stable").tolist()
     return ranked
 
 

@@ -18,7 +18,7 @@ from serving.decoding.document import EXPECTED, read_document
 from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
 from serving.decoding.multipart import parse_form
 from serving.decoding.options import Options, by_name, parse_options
-from serving.decoding.pictures import MetadataBytes, decode_base64, decode_picture, decode_raw, open_picture
+from serving.decoding.pictures import MetadataBytes, check_size, decode_base64, decode_picture, decode_raw, open_picture
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
 from serving.observing.trace import trace_of
 from serving.settings import Settings
@@ -89,6 +89,13 @@ class RequestReader:
         finally:
             body.give_back()
 
+    async def copy(self, pictures: Sequence[Image.Image], options: Options) -> Pixels:
+        """The same of pictures in memory, under the same limits; they stay open."""
+        self._check_count(len(pictures))
+        for index, picture in enumerate(pictures):
+            check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
+        return await self._run(True, decode_all, [picture.copy() for picture in pictures])
+
     async def _decode(self, opened: Opened) -> Pixels:
         pixels = opened.encoded_pixels
         if pixels <= _INLINE_PIXELS:
@@ -97,7 +104,7 @@ class RequestReader:
         return await asyncio.get_running_loop().run_in_executor(threads, decode_all, opened.images)
 
     async def _fill(self, body: HeldBody, request: Request) -> None:
-        limit = self._settings.max_bytes
+        limit, trace = self._settings.max_bytes, trace_of(request.scope)
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise TooLarge(f"The body has {announced} bytes; at most {limit} are taken.")
@@ -105,8 +112,7 @@ class RequestReader:
             if body.size + len(chunk) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes.")
             body.append(chunk)
-        trace = trace_of(request.scope)
-        trace.size = body.size
+            trace.size = body.size
         trace.received()
 
     async def _run(self, long: bool, function: Callable[..., T], *args: object) -> T:

@@ -24,7 +24,7 @@ from serving.errors import NotReady, UnknownModel
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
 from serving.http.memory import freeze_what_is_loaded, limit_heaps
-from serving.http.request import RequestReader, decode_all
+from serving.http.request import RequestReader
 from serving.http.serving import Serving, serve
 from serving.observing.metrics import Metrics
 from serving.observing.trace import Trace, trace_of
@@ -139,9 +139,9 @@ class Server:
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
         """The same for pictures in memory. Raises a Refusal."""
         deadline = self._deadline()
-        answer: dict[str, Any] = json.loads(
-            await self._answer(decode_all(pictures), parse_options(options), deadline, Trace())
-        )
+        wanted = parse_options(options)
+        images = await self._reader.copy(pictures, wanted)
+        answer: dict[str, Any] = json.loads(await self._answer(images, wanted, deadline, Trace()))
         return answer
 
     def _deadline(self) -> float:

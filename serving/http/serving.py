@@ -2,6 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
 
 from serving.batching.batcher import Batcher
 from serving.batching.health import Health
@@ -27,11 +30,12 @@ class Serving:
     patience: float  # seconds after which a batch counts as one that never ends
 
     def look(self) -> None:
-        """Notice an engine that hangs, and tell whether it is asked."""
+        """Notice an engine that hangs, and tell whether it is asked and how many images wait for it."""
         seconds = self.batcher.oldest
         if seconds > self.patience:
             self.health.note_hung(seconds)
         self.metrics.ready(not self.health.broken)
+        self.metrics.queue(self.batcher.waiting)
 
 
 def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving:
@@ -40,8 +44,9 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
     async def self_test() -> None:
         images = await asyncio.to_thread(loaded.golden_images)
         deadline = asyncio.get_running_loop().time() + settings.timeout
-        probabilities = await batcher.classify(images, deadline=deadline)
-        await asyncio.to_thread(loaded.check_golden, probabilities)
+        parts = np.array_split(images, ceil(len(images) / settings.max_queue))  # more could not wait at once
+        probabilities = [await batcher.classify(part, deadline=deadline) for part in parts]
+        await asyncio.to_thread(loaded.check_golden, np.concatenate(probabilities))
         if (seconds := batcher.oldest) > patience:
             raise RuntimeError(f"one of its lanes has had a batch for {seconds:.1f} s")
 

@@ -26,6 +26,7 @@ from serving.observing.tally import Cells, Key, Tally, read
 from serving.observing.trace import Trace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # names a folder of all workers, which BentoML empties when it starts
 
 _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -163,8 +164,8 @@ class Metrics:
 
 
 def shared_folder() -> Path:
-    """The folder that BentoML names to its workers and empties when it starts; without it, one of our own."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    """The folder that BentoML names to its workers; without it, one of our own."""
+    folder = os.environ.get(FOLDER)
     if folder is None:
         folder = tempfile.mkdtemp(prefix="cifar-metrics-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
