@@ -13,7 +13,7 @@ RUNS = Path(__file__).with_name("accuracies.json")  # of runs whose folders are 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy:
-    """Of float weights, one view of each image."""
+    """One view of each image: of a bundle's int8 file, or of a run's float weights."""
 
     architecture: str
     source: str  # the run or the bundle
@@ -74,7 +74,7 @@ def read_run(path: Path) -> Accuracy:
 def read_bundles(folder: Path) -> Iterator[Accuracy]:
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         manifest = read_manifest(path.parent)
-        artifact = manifest.find("onnx-fp32") or manifest.artifacts[0]
+        artifact = manifest.find("onnx-int8") or manifest.artifacts[0]
         validation, test = artifact.evaluation("validation"), artifact.evaluation("test")
         if validation is None or test is None:
             raise InputError(f"{path} does not state both accuracies of {artifact.file}; export it again.")
