@@ -1,10 +1,12 @@
 """What several tests share: tiny data made by a formula, a run and a bundle of them by the commands, a real server."""
 
+import fcntl
 import os
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,24 +65,42 @@ def command(*arguments: str | Path, check: bool = True, **environment: str) -> s
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_data(tmp_path_factory.mktemp("data"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what the first process of the tests that needs it makes, and all of them use."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """`folder`, which `make` filled in this process or in another one."""
+    folder.parent.mkdir(exist_ok=True)
+    made = folder.with_name(f"{folder.name}.made")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_data(shared: Path) -> Path:
+    return make_once(shared / "data" / "tiny", write_tiny_data)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Path, shared: Path) -> Path:
     """A run of the default network, by the command."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    command("training.fit", *TINY_RECIPE, "--data", tiny_data, "--out", folder, "--data-name", "tiny")
-    return folder
+    options = (*TINY_RECIPE, "--data", tiny_data, "--data-name", "tiny")
+    return make_once(shared / "runs" / "tiny", lambda folder: command("training.fit", *options, "--out", folder))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(tiny_run: Path, tiny_data: Path, shared: Path) -> Path:
     """The bundle of `tiny_run`, by the command."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    command("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data)
-    return folder
+    line = ("export", tiny_run / "best.pt", "--data", tiny_data)
+    return make_once(shared / "models" / "tiny", lambda folder: command(*line, "--out", folder))
 
 
 class ServerProcess:

@@ -68,10 +68,10 @@ Made by `python -m bench.pareto`; do not edit. Measured {machine["date"][:10]} o
 {as_markdown(table(points))}
 
 Speed and size are of fresh weights, exported as a bundle's are. Accuracies are on **{data}**,
-one view each: of each architecture the int8 file of the bundle that ships, or else the float weights of the run that is best on
-validation. The front is drawn by validation too:
-nothing was chosen by the test images. The runs differ in recipe and length, so a point is what was reached, not what
-the architecture could reach; what is not yet trained is not in the plot.
+one view each: of each architecture the int8 file of the bundle that ships, or else the float weights of the run that is
+best on validation. The front is drawn by validation too: nothing was chosen by the test images. The runs differ in
+recipe and length, so a point is what was reached, not what the architecture could reach; what is not yet trained is not
+in the plot.
 
 ![Accuracy over speed](pareto.svg)
 """
