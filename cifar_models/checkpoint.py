@@ -93,7 +93,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # torch raises nearly anything on a damaged file
         # Its own words are long, and advise to load the file by running what is in it.
         raise InputError(f"{path} is not a checkpoint of this package, or it is damaged.") from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ def _check_classes(root: Path) -> None:
 def _load_folders(folder: Path) -> ImageSet:
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     for name in classes:
-        if not name.isprintable():  # as of an archive in another encoding
+        if any(category(character) in ("Cc", "Cs") for character in name):  # as of an archive in another encoding
             raise InputError(f"{folder} has a folder {name!r}, which is no text to call a label by; rename it.")
     if len(classes) < 2:
         raise InputError(f"{folder} holds {len(classes)} class folders; put at least two there, one for each label.")
@@ -121,17 +122,19 @@ def _read_picture(path: Path) -> Pixels:
 def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
     # Imported here, because torchvision loads torch and the server must not.
     from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
 
     way_out = (
         f"Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, or image folders {split}/<class>/*.png, "
         "or name another folder with --data."
     )
-    there = any((root / name).exists() for name in (_OFFICIAL_FOLDER, _OFFICIAL_ARCHIVE))
-    if not (there or (download and _is_empty(root))):
+    folder, archive = root / _OFFICIAL_FOLDER, root / _OFFICIAL_ARCHIVE
+    if not (folder.exists() or archive.exists() or (download and _is_empty(root))):
         raise InputError(f"There are no data in {root}. {way_out}")
     try:
         # Nothing is fetched where the folder or the archive is whole; every md5 is checked before unpickling.
-        data = CIFAR10(root, train=split == "train", download=True)
+        unpack = not folder.exists() and check_integrity(str(archive), CIFAR10.tgz_md5)
+        data = CIFAR10(root, train=split == "train", download=download or unpack)
     except (OSError, RuntimeError) as error:
         raise InputError(f"No usable data in {root} ({error}). {way_out}") from error
     return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)

@@ -43,10 +43,11 @@ def option(name: str, value: Value) -> list[str]:
 
 
 def checkout(revision: str) -> list[str]:
-    if revision == "unknown":
+    commit = revision.removesuffix(DIRTY)
+    if commit == "unknown":
         return ["# of a source that was no checkout of git"]
     comment = "  # and changes that were not committed, or came while it trained" if revision.endswith(DIRTY) else ""
-    return [f"git checkout {revision.removesuffix(DIRTY)}{comment}"]
+    return [f"git checkout {commit}{comment}"]
 
 
 def wrap(words: Iterable[list[str]]) -> str:

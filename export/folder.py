@@ -33,8 +33,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             exchange(partial, folder)
         else:
             partial.rename(folder)
+    except BrokenPipeError:  # whoever read what is printed has gone
+        raise
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); what was there before is intact.") from error
+        raise InputError(
+            f"{error.filename or folder} cannot be written ({error.strerror or error}); {folder} is as it was before."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

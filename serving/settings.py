@@ -14,7 +14,7 @@ _PREFIX = "CIFAR_"
 _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
 _BODIES = 8  # of the largest size that may be held at once
-_ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+", re.IGNORECASE)  # RFC 6454: scheme, host and port, and no path
+_ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
 
 PositiveInt = Annotated[int, Field(ge=1)]

@@ -120,8 +120,10 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(log: Path, *, bento: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
+def serving(log: Path, *arguments: str, bento: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
     """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM.
+
+    `arguments` are further ones of the command.
 
     It serves this checkout, or a built Bento from a folder that is not this checkout.
     """
@@ -141,6 +143,7 @@ def serving(log: Path, *, bento: Path | None = None, **settings: Any) -> Iterato
                 "127.0.0.1",
                 "--port",
                 str(port),
+                *arguments,
                 *([bento] if bento else []),
             ],
             cwd=log.parent if bento else ROOT,

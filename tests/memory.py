@@ -18,5 +18,14 @@ def workers(server: ServerProcess) -> list[int]:
 
 def peak_memory(server: ServerProcess) -> int:
     """Bytes, of the largest process."""
+    return memory(server, "VmHWM")
+
+
+def resident_memory(server: ServerProcess) -> int:
+    """Bytes, of the largest process, now."""
+    return memory(server, "VmRSS")
+
+
+def memory(server: ServerProcess, name: str) -> int:
     texts = [Path(f"/proc/{pid}/status").read_text() for pid in workers(server)]
-    return max(int(text.partition("VmHWM:")[2].split()[0]) for text in texts) * 1024
+    return max(int(text.partition(f"{name}:")[2].split()[0]) for text in texts) * 1024

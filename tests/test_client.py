@@ -328,7 +328,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(kind: Any, tmp_path: Path) -> N
         ({"url": "http://server:port"}, "no address"),
         ({"url": f"{URL}/classify?top_k=1"}, "no address"),
         ({"url": None}, "None is no address"),
-        ({"batch_size": 0}, "batch_size=0 cannot be used; it must be a number of at least 1"),
+        ({"batch_size": 0}, "batch_size=0 cannot be used; it must be a finite number of at least 1"),
         ({"retries": -1}, "retries=-1 cannot be used"),
         ({"timeout": 0}, "timeout=0 cannot be used"),
         ({"timeout": float("nan")}, "timeout=nan cannot be used"),

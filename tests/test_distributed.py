@@ -122,7 +122,7 @@ def test_two_processes_come_to_what_one_comes_to(alone: Path, tiny_data: Path, t
 def test_a_device_that_the_processes_cannot_share_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str | None, words: str
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

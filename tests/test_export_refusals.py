@@ -220,7 +220,7 @@ def test_a_bundle_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "m"
     line = refused(tiny_run / "best.pt", "--out", folder, "--data", tiny_data)
-    assert f"{folder} cannot be written (File exists)" in line
+    assert line.endswith(f"cannot be written (File exists); {folder} is as it was before.")
 
 
 @pytest.mark.parametrize("key", ["torchscript-fp32", "onnx-fp32"])
@@ -232,5 +232,8 @@ def test_a_full_disk_leaves_the_bundle_before_it(
     line = ("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, "--formats", key)
     done = on_a_full_disk(1000, *line)  # blocks of 512 bytes
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error: {folder} cannot be written (File too large)")
+    assert (
+        done.stderr.splitlines()[-1]
+        == f"error: {folder} cannot be written (File too large); {folder} is as it was before."
+    )
     assert contents(tmp_path) == before

@@ -1,13 +1,16 @@
 """Callers inside the process get what HTTP would answer, under the same limits."""
 
 import asyncio
+import io
+from base64 import b64encode
 
 import numpy as np
 import pytest
 from breakable import breakable
 from PIL import Image
 
-from serving.errors import Refusal, TooLarge, Unacceptable
+from cifar_models.picture import to_pixels
+from serving.errors import Refusal, TooLarge, Unacceptable, Unreadable
 
 
 def test_pictures_are_classified_and_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,9 +26,40 @@ def test_pictures_are_classified_and_stay_open(monkeypatch: pytest.MonkeyPatch) 
     asyncio.run(main())
 
 
+def test_a_picture_with_a_transparent_colour_is_seen_as_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((32, 32), 100, np.uint8)).save(file, "PNG", transparency=100)
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            with Image.open(file) as picture:
+                answer = await server.classify_pictures([picture], pixels=True)
+            seen = to_pixels(Image.open(file))
+            assert answer["predictions"][0]["pixels"] == b64encode(seen.tobytes()).decode()
+
+    asyncio.run(main())
+
+
+def test_a_damaged_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(file, "PNG")
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            with Image.open(io.BytesIO(file.getvalue()[:1000])) as picture, pytest.raises(Unreadable):
+                await server.classify_pictures([picture])
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("size", "count", "strict", "refusal"),
-    [((33, 32), 1, True, Unacceptable), ((50, 40), 1, False, TooLarge), ((32, 32), 4, False, TooLarge)],
+    [
+        ((33, 32), 1, True, Unacceptable),
+        ((50, 40), 1, False, TooLarge),
+        ((32, 32), 2, False, TooLarge),  # of pixels together
+        ((1, 1), 4, False, TooLarge),
+    ],
 )
 def test_the_limits_hold(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], count: int, strict: bool, refusal: type[Refusal]

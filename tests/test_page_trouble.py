@@ -67,7 +67,11 @@ def heading(page: Page, name: str, text: str) -> None:
 def test_the_key_is_asked_for_and_kept_in_memory_only(locked: Page) -> None:
     choose(locked, picture_file("ship.png", SHIP))
     heading(locked, "ship.png", "An API key is wanted")
+    give_key(locked, "\u2022\u2022\u2022")  # what a password field shows, copied
+    assert locked.get_by_label("API key").evaluate("field => field.validity.patternMismatch")
+    expect(locked.get_by_label("API key")).to_be_visible()
     give_key(locked, "wrong")
+    expect(locked.get_by_role("heading", name="This server does not know that API key")).to_be_visible()
     expect(locked.get_by_label("API key")).to_be_focused()
     give_key(locked, KEY)
     heading(locked, "ship.png", "ship")
@@ -87,6 +91,33 @@ def test_another_bundle_is_asked_about_all_pictures_again(page: Page) -> None:
     for name in ("1.png", "2.png"):
         expect(card(page, name)).to_contain_text("bysecond")
     expect(page.locator("#code")).to_contain_text("/classify?model=second")
+    expect(page.get_by_role("region", name="Bundle")).to_contain_text("broken is not served:")
+
+
+def test_what_waited_to_be_asked_again_is_forgotten_when_another_bundle_is_chosen(page: Page) -> None:
+    busy = partial(Route.fulfill, status=429, headers={"Retry-After": "1"}, body="{}")
+    page.route(f"**/classify?*model={DEFAULT}", busy)
+    choose(page, picture_file("first.png", SHIP))
+    expect(card(page, "first.png")).to_contain_text("Asking again in 1 s.")
+    page.get_by_label("Which bundle answers").select_option("second")
+    expect(card(page, "first.png")).to_contain_text("bysecond")
+    page.route("**/classify?*model=second", busy, times=1)
+    choose(page, picture_file("later.png", SHIP))  # whose second of waiting ends after the first one's
+    expect(card(page, "later.png")).to_contain_text("Asking again in 1 s.")
+    expect(card(page, "later.png")).to_contain_text("bysecond")
+    expect(card(page, "first.png")).to_contain_text("bysecond")
+    expect(page.locator("#count")).to_have_text("2 done")
+
+
+def test_a_key_that_is_wanted_by_a_server_that_came_back_is_asked_for(locked: Page) -> None:
+    locked.route("**/models", lambda route: route.abort())
+    locked.reload()
+    bundle = locked.get_by_role("region", name="Bundle")
+    expect(bundle).to_contain_text("The server does not answer")
+    expect(locked.get_by_label("API key")).to_be_hidden()
+    locked.unroute_all()
+    bundle.get_by_role("button", name="Try again").click()
+    expect(locked.get_by_label("API key")).to_be_focused()
 
 
 def test_a_bundle_that_failed_is_listed_with_its_reason_and_cannot_be_chosen(page: Page) -> None:

@@ -78,6 +78,12 @@ def test_a_run_that_failed_goes_on_from_the_further_of_its_checkpoints(run: Run)
     assert (load_checkpoint(run.last).epoch, load_checkpoint(run.best).epoch) == (3, 2)
 
 
+def test_a_run_whose_checkpoints_are_on_another_machine_does_not_go_on(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    with pytest.raises(InputError, match="No checkpoint at"):
+        run.resume(trainer)
+
+
 def test_a_run_that_goes_on_at_another_revision_says_so(run: Run) -> None:
     trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
     train(run, trainer, ACCURACIES[0])

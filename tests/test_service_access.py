@@ -11,7 +11,7 @@ import httpx
 import pytest
 from bodies import assert_right, headers, pictures, post, raw
 from conftest import ServerProcess, command, serving
-from memory import peak_memory
+from memory import resident_memory
 from metrics_text import Figures, grown
 from wire import connected, read_to_end
 
@@ -226,13 +226,13 @@ def test_an_encrypted_connection_takes_little_memory(
     certificate: tuple[Path, Path], encrypted: ServerProcess, https: httpx.Client
 ) -> None:
     context = ssl.create_default_context(cafile=str(certificate[0]))
-    before = peak_memory(encrypted)
+    before = resident_memory(encrypted)
     with ExitStack() as stack:
         for _ in range(CONNECTIONS):
             plain = stack.enter_context(connected(encrypted))
             stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
         assert https.get("/readyz").status_code == 200
-    assert peak_memory(encrypted) - before < CONNECTIONS * 128 * 1024  # half of what asyncio keeps for each
+        assert resident_memory(encrypted) - before < CONNECTIONS * 128 * 1024  # half of what asyncio keeps for each
 
 
 def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:

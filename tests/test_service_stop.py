@@ -100,6 +100,11 @@ def test_a_worker_that_is_replaced_leaves_the_port_open(tmp_path: Path, whom: st
             assert_right(post(client, raw(pictures(3))), pictures(3))
 
 
+def test_a_server_that_looks_for_changes_of_its_files_stops_like_any_other(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", "--reload") as server:  # which ends it by one SIGTERM
+        server.wait_until_ready()
+
+
 def test_after_a_worker_was_killed_the_server_answers_again_soon(tmp_path: Path) -> None:
     started = time.monotonic()
     with serving(tmp_path / "log") as server:

@@ -25,7 +25,7 @@ from training.stop import StopRequest, stop_request
 from training.teacher import load_start, load_teacher
 from training.tensorboard import write_start
 from training.trainer import Trainer
-from training.world import World, join_world, local_rank, world_size
+from training.world import World, join_world, local_rank, local_size
 
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
@@ -138,8 +138,8 @@ def pick_device(name: str | None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name != "cpu" and not re.fullmatch(r"cuda(:\d{1,3})?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
-    if ":" in name and world_size() > 1:
-        raise InputError(f"--device {name} would be that of all {world_size()} processes; use --device cuda.")
+    if ":" in name and local_size() > 1:
+        raise InputError(f"--device {name} would be that of all {local_size()} processes; use --device cuda.")
     device = torch.device(name, local_rank()) if name == "cuda" else torch.device(name)
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:

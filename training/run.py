@@ -107,7 +107,7 @@ class Run:
         """Write best.pt if there is a better one, and last.pt, where the run stands."""
         began = time.monotonic()
         self.save_best()
-        self.checkpoint(trainer).save(self.last)  # last of all: a run that is killed before repeats what it trained
+        self.checkpoint(trainer).save(self.last)
         self.is_saved, self.saved_at = True, time.monotonic()
         self.saving_seconds = self.saved_at - began
 
@@ -152,7 +152,7 @@ class Run:
         for teacher, digest in self.ancestors.items():
             if saved.ancestors.get(teacher, digest) != digest:
                 raise InputError(f"{teacher} is not what {self.folder} learned from any more; put it back as it was.")
-        self.ancestors = saved.ancestors
+        self.ancestors |= saved.ancestors
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
         if saved.source_revision != self.source_revision:
@@ -167,7 +167,8 @@ class Run:
 
     def newest(self) -> tuple[Path, Checkpoint]:
         """Of last.pt and best.pt the one that is further on: a full disk or a failed epoch may leave either behind."""
-        found = {path: load_checkpoint(path) for path in (self.last, self.best) if path.exists()}
+        paths = [path for path in (self.last, self.best) if path.exists()]
+        found = {path: load_checkpoint(path) for path in paths or [self.last]}
         return max(found.items(), key=lambda item: (item[1].epoch, item[1].training_state["step"]))
 
 

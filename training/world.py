@@ -95,7 +95,7 @@ class World:
 
 def join_world(device: torch.device) -> World:
     """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
-    if world_size() == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
     # DDP would import it later, and then it holds on to the group for good, whose threads `leave` could not end.
     importlib.import_module("torch._dynamo")
@@ -114,9 +114,9 @@ def local_device() -> torch.device:
     return torch.device("cuda", local_rank())
 
 
-def world_size() -> int:
-    """How many processes torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def local_size() -> int:
+    """How many processes torchrun started on this machine; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:

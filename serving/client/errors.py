@@ -6,6 +6,7 @@ ClassifyError         the server refused, or what answered is not this service
 """
 
 import math
+from numbers import Real
 
 
 class ClassifyError(Exception):
@@ -53,5 +54,5 @@ class Unavailable(ClassifyError):
 
 
 def check_minimum(name: str, value: float, minimum: float) -> None:
-    if not (isinstance(value, int | float) and minimum <= value < math.inf):
-        raise BadInput(f"{name}={value!r} cannot be used; it must be a number of at least {minimum}.")
+    if not (isinstance(value, Real) and math.isfinite(value) and value >= minimum):
+        raise BadInput(f"{name}={value!r} cannot be used; it must be a finite number of at least {minimum}.")

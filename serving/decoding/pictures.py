@@ -100,7 +100,13 @@ class MetadataBytes:
 
 def decode_picture(picture: Image.Image, *, index: int) -> Pixels:
     """The pixels of an opened picture, uint8 [32, 32, 3], and its end; Unreadable when its data are damaged."""
-    with refusing(index), closing(picture):  # `with picture` would close the file and keep the bitmap
+    with closing(picture):  # `with picture` would close the file and keep the bitmap
+        return look_at(picture, index=index)
+
+
+def look_at(picture: Image.Image, *, index: int) -> Pixels:
+    """The pixels of an opened picture, uint8 [32, 32, 3]; Unreadable when its data are damaged."""
+    with refusing(index):
         return to_pixels(picture)
 
 

@@ -5,7 +5,7 @@ last worker has gone: a client who comes in between waits for an answer that nob
 worker goes on accepting, and refuses with 503, until it has answered all that it owes; then it gives the port up.
 
 A worker may also be stopped by itself, by `kill` or by SIGHUP to its parent, and another one takes its place. Then the
-port is left as it is, and who comes meanwhile waits for the other one.
+port is left as it is: who comes meanwhile is refused as well, or waits for the other one.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from serving.http.connection import Connection
 from serving.http.server import Server
 from serving.observing.metrics import FOLDER
 
-_END = "stopping"  # a file in the folder of all workers, for as long as their parent stops them
+_END = "stopping"  # a file in the folder of all workers: their parent stops them, and ends
+_TOGETHER = 0.3  # seconds between a signal to this process and to its parent, where both get one
 _LOOK = 0.02  # seconds between looks at what is owed
 _HANDSHAKE = 0.1  # seconds that a connection may take from its first packet to the queue of those who wait
 _TURNS = 100  # of the event loop, at most, to accept those who wait for a connection
@@ -62,22 +64,28 @@ class Drain:
     async def _run(self) -> None:
         while self._server.busy:
             await asyncio.sleep(_LOOK)
-        if self._alone and all_stop():
+        if self._alone and await server_stops():
             for listener in self._front.servers:
                 await close_port(listener)
         self._front.handle_exit(signal.SIGTERM, None)
 
 
 def announce_end(arbiter: Any) -> None:
-    """Called in the parent process when it is about to stop its workers (`arbiter` is circus's), for `all_stop`."""
+    """Called in the parent process when it is about to stop its workers, for `server_stops`. `arbiter` is circus's."""
     for watcher in arbiter.watchers:
-        with contextlib.suppress(OSError):  # then the port stays open until the parent has gone
-            Path(watcher.env[FOLDER], _END).touch()
+        if folder := (watcher.env or {}).get(FOLDER):  # one that looks for changed files has none
+            with contextlib.suppress(OSError):  # then the port stays open until the parent has gone
+                Path(folder, _END).touch()
 
 
-def all_stop() -> bool:
-    """Whether this worker is not the only one to be stopped."""
-    return FOLDER in os.environ and Path(os.environ[FOLDER], _END).exists()
+async def server_stops() -> bool:
+    """Whether the whole server is stopped, not this worker alone."""
+    end = Path(os.environ.get(FOLDER, os.devnull), _END)
+    for _ in range(ceil(_TOGETHER / _LOOK)):
+        if end.exists():
+            return True
+        await asyncio.sleep(_LOOK)
+    return False
 
 
 async def close_port(listener: asyncio.Server) -> None:

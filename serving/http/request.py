@@ -18,7 +18,15 @@ from serving.decoding.document import EXPECTED, read_document
 from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
 from serving.decoding.multipart import parse_form
 from serving.decoding.options import Options, by_name, parse_options
-from serving.decoding.pictures import MetadataBytes, check_size, decode_base64, decode_picture, decode_raw, open_picture
+from serving.decoding.pictures import (
+    MetadataBytes,
+    check_size,
+    decode_base64,
+    decode_picture,
+    decode_raw,
+    look_at,
+    open_picture,
+)
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
 from serving.observing.trace import trace_of
 from serving.settings import Settings
@@ -94,7 +102,8 @@ class RequestReader:
         self._check_count(len(pictures))
         for index, picture in enumerate(pictures):
             check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
-        return await self._run(True, decode_all, [picture.copy() for picture in pictures])
+        self._check_pixels(Opened(pictures, options))
+        return await self._run(True, look_at_all, pictures)
 
     async def _decode(self, opened: Opened) -> Pixels:
         pixels = opened.encoded_pixels
@@ -158,13 +167,16 @@ class RequestReader:
         metadata = MetadataBytes()
         images = [self._open_one(source, index, options, metadata) for index, source in enumerate(sources)]
         opened = Opened(images, options)
-        # Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up.
+        self._check_pixels(opened)
+        return opened
+
+    def _check_pixels(self, opened: Opened) -> None:
+        """Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up."""
         if opened.encoded_pixels > self._settings.max_pixels:
             raise TooLarge(
                 f"The request's pictures have {opened.encoded_pixels} pixels together; "
                 f"at most {self._settings.max_pixels} are taken."
             )
-        return opened
 
     def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Image.Image | Pixels:
         if isinstance(source, Refusal):
@@ -191,6 +203,11 @@ def plain(text: str) -> str | None:
         with suppress(ValueError):
             return str(json.loads(text))
     return text
+
+
+def look_at_all(pictures: Sequence[Image.Image]) -> Pixels:
+    """uint8 [n, 32, 32, 3] of pictures that stay open; raises Unreadable."""
+    return np.stack([look_at(picture, index=index) for index, picture in enumerate(pictures)])
 
 
 def decode_all(images: Sequence[Image.Image | Pixels] | Pixels) -> Pixels:

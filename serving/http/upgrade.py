@@ -12,7 +12,7 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Parser(httptools.HttpRequestParser):
-    """Parses for `protocol`, uvicorn's, whose `_should_upgrade` says whether it takes an offer; calls back `target`."""
+    """Parses for `protocol`, uvicorn's, which takes no offer; calls back `target`."""
 
     def __init__(self, protocol: Any, target: Any = None) -> None:
         super().__init__(protocol if target is None else target)
@@ -26,8 +26,6 @@ class Parser(httptools.HttpRequestParser):
             try:
                 return super(Parser, parser).feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                if self._protocol._should_upgrade():
-                    raise
                 self._protocol.parser = parser = at_body(self._protocol)
                 rest = rest[upgrade.args[0] :]
 

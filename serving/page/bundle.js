@@ -9,23 +9,27 @@ const again = find("bundle-again");
 const card = find("bundle-card");
 
 let models = [];
+let failures = [];
 
 /** The chosen one's name; "" before the server has said what there is. */
 export const chosen = () => select.value;
 
 export const isDefault = () => models.find((model) => model.name === chosen())?.default ?? true;
 
-/** Ask which bundles there are; `onChange` is called when another one is chosen. Throws Trouble of 401 only. */
-export async function loadBundles(onChange) {
+/** `onChange` is called when another one is chosen, `onAgain` when the server shall be asked again. */
+export function startBundles({ onChange, onAgain }) {
   select.onchange = () => { showCard(); onChange(); };
   again.onclick = async () => {
-    await loadBundles(onChange).catch(() => {});
-    if (!select.hidden) select.focus(); // the button that was pressed is gone
+    await onAgain();
+    if (again.hidden) select.focus(); // the button that was pressed is gone
   };
+}
+
+/** Ask which bundles there are. Throws Trouble of 401 only. */
+export async function loadBundles() {
   try {
     const { content } = await ask("models");
     show(content);
-    onChange();
   } catch (trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
     state.textContent = `${trouble.title}. ${trouble.message}`;
@@ -36,6 +40,7 @@ export async function loadBundles(onChange) {
 
 function show({ models: served, failed }) {
   models = served;
+  failures = failed;
   const before = chosen();
   const options = served.map(({ name, ready }) => new Option(ready ? name : `${name} (not ready)`, name));
   const broken = failed.map(({ name }) => Object.assign(new Option(`${name} (failed its checks)`, name), { disabled: true }));
@@ -44,12 +49,12 @@ function show({ models: served, failed }) {
   select.hidden = served.length + failed.length === 0;
   state.textContent = served.length ? "" : "The server has no bundle yet. It may still be starting.";
   again.hidden = served.length > 0;
-  showCard(failed);
+  showCard();
 }
 
-function showCard(failed = []) {
+function showCard() {
   const model = models.find(({ name }) => name === chosen());
-  const warnings = failed.map(({ name, reason }) => `${name} is not served: ${reason}`);
+  const warnings = failures.map(({ name, reason }) => `${name} is not served: ${reason}`);
   if (model?.degraded) warnings.unshift(`An engine that should come first does not answer: ${model.degraded}`);
   card.replaceChildren(
     ...warnings.map((text) => element("p", { className: "warning", textContent: text })),

@@ -19,11 +19,11 @@ export class Card {
     this.drawNothing();
   }
 
-  get isShown() { return this.element.isConnected; }
   get isDone() { return this.state === "answered" || this.hasFailed; }
   get hasFailed() { return this.state === "failed"; }
 
   remove() {
+    this.job?.abort();
     URL.revokeObjectURL(this.url);
     this.element.remove();
   }

@@ -12,10 +12,10 @@ let running = 0;
 
 /** Have `card` answered by the bundle `model` when its turn has come. */
 export function classify(card, model) {
+  card.job?.abort(); // of several for one card, only the last counts
+  card.job = new AbortController();
   card.wait();
-  const job = { card, model };
-  card.job = job; // of several for one card, only the last counts
-  waiting.push(job);
+  waiting.push({ card, model, signal: card.job.signal });
   next();
 }
 
@@ -24,47 +24,54 @@ async function next() {
   const job = waiting.shift();
   running += 1;
   try {
-    if (isWanted(job)) await run(job);
+    if (!job.signal.aborted) await run(job);
   } finally {
     running -= 1;
     next();
   }
 }
 
-const isWanted = (job) => job.card.isShown && job.card.job === job;
-
 async function run(job) {
-  const { card, model } = job;
+  const { card, signal } = job;
   try {
     await checkReadable(card.file);
-    card.ask();
-    const answer = await persist(card, model);
-    if (isWanted(job)) card.answer(answer);
+    const answer = await persist(job);
+    signal.throwIfAborted();
+    card.answer(answer);
   } catch (trouble) {
+    if (signal.aborted) return;
     if (!(trouble instanceof Trouble)) throw trouble;
-    if (isWanted(job)) card.fail(trouble);
+    card.fail(trouble);
   }
 }
 
 /** Ask again as long as the server says when. */
-async function persist(card, model) {
+async function persist(job) {
+  const { card, signal } = job;
   for (let attempt = 1; ; attempt += 1) {
+    signal.throwIfAborted();
+    card.ask();
     try {
-      return await request(card.file, model);
+      return await request(job);
     } catch (trouble) {
+      signal.throwIfAborted();
       const { title, retryAfter } = trouble;
       if (retryAfter == null || retryAfter > LONGEST_WAIT || attempt === ATTEMPTS) throw trouble;
       card.postpone(title, retryAfter);
-      await new Promise((resolve) => { setTimeout(resolve, 1000 * retryAfter); });
-      card.ask();
+      await sleep(retryAfter, signal);
     }
   }
 }
 
-async function request(file, model) {
+const sleep = (seconds, signal) => new Promise((resolve, reject) => {
+  setTimeout(resolve, 1000 * seconds);
+  signal.addEventListener("abort", () => reject(signal.reason));
+});
+
+async function request({ card: { file }, model, signal }) {
   const body = new FormData();
   body.append("images", file);
-  const { content, timing } = await ask(`classify?${new URLSearchParams({ pixels: true, model })}`, { method: "POST", body });
+  const { content, timing } = await ask(`classify?${new URLSearchParams({ pixels: true, model })}`, { method: "POST", body, signal });
   return { model: content.model, timing, ...content.predictions[0] };
 }
 

@@ -1,6 +1,6 @@
 // The page: takes pictures in, has them classified, and shows what came of it.
 
-import { chosen, isDefault, loadBundles } from "./bundle.js";
+import { chosen, isDefault, loadBundles, startBundles } from "./bundle.js";
 import { Card } from "./card.js";
 import { classify } from "./classify.js";
 import { find } from "./element.js";
@@ -55,8 +55,10 @@ function askForKey() {
   if (!key.hidden) return;
   key.hidden = false;
   find("more").hidden = true; // a browser opens these pages without a key
+  const title = hasKey() ? "This server does not know that API key" : "This server wants an API key";
+  find("key-title").textContent = title;
   find("key-text").focus();
-  say("This server wants an API key.");
+  say(`${title}.`);
 }
 
 const passing = () => cards.filter((card) => card.hasFailed && card.trouble.isPassing);
@@ -72,14 +74,18 @@ function showCode() {
 
 let model = "";
 
+function onBundle() {
+  showCode();
+  if (model && model !== chosen()) askFor(cards);
+  model = chosen();
+}
+
 async function load() {
   try {
-    await loadBundles(() => {
-      showCode();
-      if (model && model !== chosen()) askFor(cards);
-      model = chosen();
-    });
-  } catch {
+    await loadBundles();
+    onBundle();
+  } catch (trouble) {
+    if (trouble.status !== 401) throw trouble;
     askForKey();
   }
 }
@@ -102,6 +108,7 @@ find("clear").onclick = () => {
 };
 
 startIntake(take);
+startBundles({ onChange: onBundle, onAgain: load });
 startRequest(say);
 showCode();
 load();

@@ -33,17 +33,18 @@ export class Trouble extends Error {
 }
 
 /** The JSON of an answer, and what it says of its time. Throws Trouble. */
-export async function ask(path, options = {}) {
-  const response = await send(path, options);
+export async function ask(path, { signal, ...options } = {}) {
+  const response = await send(path, signal, options);
   const content = await response.json().catch(() => null);
   if (response.ok && content) return { content, timing: readTiming(response.headers.get("Server-Timing")) };
   throw troubleOf(response, content);
 }
 
-async function send(path, options) {
+async function send(path, signal, options) {
+  const signals = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   try {
-    return await fetch(path, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(path, { ...options, headers, signal: AbortSignal.any(signals) });
   } catch (error) {
     if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${PATIENCE / 1000} seconds.`);
     throw new Trouble("The server does not answer", "It may have been stopped, or the network is down.");
