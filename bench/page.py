@@ -37,6 +37,7 @@ def write_page(out: Path) -> None:
         page = fill(page, {f"picture {name}": picture(name) for name in draw_serving(report, figures)})
     if (figures / "growth.json").exists():
         growth = read_growth(figures / "growth.json")
+        page = fill(page, {"growth": f"Measured {origin(growth.machine)}, {growth.seconds:g} s for each point."})
         page = fill(page, {f"growth {name}": growth_table(name, points) for name, points in growth.curves.items()})
         page = fill(page, {f"picture {name}": picture(name) for name in draw_growth(growth, figures)})
     if (figures / "training.json").exists():

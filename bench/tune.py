@@ -2,7 +2,7 @@
 
 For workers, threads and batch limit in turn, the best so far is kept. A configuration is asked for single pictures in
 the open loop, at growing rates, while 99 of 100 answers come in time; one that does not bear a little more than the
-best so far is given up at once.
+best so far, in two tries on a warm server, is given up. The rate that counts has held twice.
 """
 
 import argparse
@@ -118,28 +118,34 @@ def attempt(
 ) -> Trial:
     """The highest rate of at least `floor` a second at which p99 is at most `bound` ms, on a fresh server."""
     note(f"{configuration}")
-    held: list[OpenLoop] = []
+    held: dict[float, OpenLoop] = {}
     with running(OURS, pictures, configuration.variables(engine)) as (server, _):
+        open_loop(server, pictures, [Phase("warm-up", floor, seconds / 2)], seed=_SEED)
 
         def holds(rate: float) -> bool:
             (run,) = open_loop(server, pictures, [Phase(f"{rate:.0f}/s", rate, seconds)], seed=_SEED)
             good = list(run.statuses) == ["200"] and run.p99_ms is not None and run.p99_ms <= bound
             note(f"  {rate:.0f}/s: p99 {run.p99_ms or float('nan'):.1f} ms, {run.statuses}")
-            held.extend([run] if good else [])
+            held.update({rate: run} if good else {})
             return good
 
-        climb(holds, floor)
-    return Trial(configuration, held[-1] if held else None)
+        rate = climb(holds, floor)
+    return Trial(configuration, None if rate is None else held[rate])
 
 
 def climb(holds: Holds, floor: float) -> float | None:
-    """The highest rate found for which `holds` is true, to within the last of _STEPS; None if `floor` is too much."""
-    if not holds(floor):
+    """The highest rate found for which `holds` is true twice, to within the last of _STEPS; for `floor` once is enough.
+
+    None if `floor` is too much.
+    """
+    if not (holds(floor) or holds(floor)):
         return None
     rate = floor
     for step in _STEPS:
         while holds(rate * step):
             rate *= step
+    while rate > floor and not holds(rate):
+        rate = max(floor, rate / _STEPS[-1])
     return rate
 
 

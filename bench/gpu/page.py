@@ -131,7 +131,8 @@ def service(figures: dict[str, Any]) -> str:
             rows.append([chosen, *counts, *times, *told, f"{rate / alone:.2f}"])
     text = (
         "Single pictures are PNG in a form, the others raw pixels; every answer was checked after its time. Images in "
-        "a batch and milliseconds in the queue are means, as the server's own metrics tell them."
+        "a batch and milliseconds in the queue are means, as the server's own metrics tell them. In the last column "
+        "the engine is alone in one process and computes batches as large as the larger requests."
     )
     return f"{text}\n\n{grid([*head, 'images in a batch', 'in the queue, ms', 'of the engine alone'], rows)}"
 

@@ -49,7 +49,7 @@ def run(context: Context) -> Outcome:
 
 
 def measure(context: Context, asked: str, workers: int, alone: dict[str, float]) -> dict[str, Any]:
-    """Both kinds of requests on one server, and what its engine does alone in batches of the same size."""
+    """Both kinds of requests on one server, and what its engine does alone in batches of the larger one."""
     seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
     callers = _MINIATURE_CALLERS if context.miniature else _CALLERS
     file = right_answers(context, asked)

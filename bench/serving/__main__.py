@@ -4,6 +4,8 @@ import argparse
 import resource
 import signal
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.serving.machine import describe_machine
@@ -16,11 +18,13 @@ from bench.serving.table import markdown
 from bench.serving.workload import raw_batches, single_pictures
 from bench.serving.wrk import find_wrk
 from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 
 
 def main() -> None:
     options = parse_options()
     find_wrk()
+    check_peers(options.servers)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
     allow_connections()
     machine = describe_machine()
@@ -39,6 +43,13 @@ def main() -> None:
     if options.json:
         write_report(report, options.json)
     print(markdown(report))
+
+
+def check_peers(servers: Sequence[str]) -> None:
+    """Raises InputError when a peer is not installed, before anything is measured."""
+    missing = [name for name in ("fastapi", "litserve") if name in servers and find_spec(name) is None]
+    if missing:
+        raise InputError(f"{missing[0]} is not installed; pip install -r requirements/bench.txt, or leave it out.")
 
 
 def parse_options() -> argparse.Namespace:

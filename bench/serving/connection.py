@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 class Connection(asyncio.Protocol):
     """Sends one request at a time.
 
-    `on_answer(connection, request, answer)` hears of each, with status LOST for one that failed, and
+    `on_answer(connection, request, answer)` hears of each, with status LOST and what had come for one that failed, and
     `on_closed(connection)` of the end of a connection that waits for nothing.
     """
 
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         if self.request == _NONE:
             self._on_closed(self)
         else:
-            self._end(Answer(LOST))
+            self._end(Answer(LOST, self._received))
 
     def _end(self, answer: Answer) -> None:
         request, self.request = self.request, _NONE  # first: on_answer may send the next

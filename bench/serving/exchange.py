@@ -36,6 +36,7 @@ class Exchange:
     answered: Seconds = field(init=False)
     status: npt.NDArray[np.int64] = field(init=False)
     without_retry_after: set[int] = field(default_factory=set)  # indices of requests
+    asked_again: set[int] = field(default_factory=set)
 
     _bodies: Counter[tuple[int, bytes]] = field(default_factory=Counter)  # right answers repeat to the byte
     _requests: list[bytes] = field(default_factory=list)
@@ -131,7 +132,8 @@ class Exchange:
         self._busy.pop(connection)
         if answer.status != LOST:
             self._use(connection)
-        elif connection.answers:  # it was kept open, and closed just before: every client asks again
+        elif connection.answers and not answer.head and index not in self.asked_again:
+            self.asked_again.add(index)  # it was kept open, and closed just before: every client asks again
             self._dispatch(index)
             return
         if answer.status == 200:

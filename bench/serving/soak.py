@@ -1,7 +1,7 @@
 """python -m bench.serving.soak [--seconds 600] [--requests 1000000]: good and bad requests, all answers checked.
 
-It fails when an answer is wrong, an error of the server's (5xx), or missing, or when the worker's memory grows by more
-than 5 % after the warm-up, the first quarter of the time.
+It fails when an answer is wrong, an error of the server's (5xx), or missing, when most are that it is busy (429), or
+when the worker's memory grows by more than 5 % after the warm-up, the first quarter of the time.
 """
 
 import argparse
@@ -105,6 +105,8 @@ def main() -> None:
     report(run, seconds, [startup.memory.worker_rss, *memory])
     if run.failure:
         raise WrongAnswer(run.failure)
+    if run.statuses[_BUSY] > run.statuses.total() / 2:
+        raise WrongAnswer("Most answers are that the server is busy, which says nothing of the others.")
     if memory[-1] > (1 + _GROWTH) * memory[0]:
         raise MemoryGrew(f"The worker grew from {memory[0]:.0f} to {memory[-1]:.0f} MiB, by more than {_GROWTH:.0%}.")
 
@@ -112,7 +114,8 @@ def main() -> None:
 def report(run: Soak, seconds: float, memory: list[float]) -> None:
     statuses = ", ".join(f"{count:,} of {status}" for status, count in sorted(run.statuses.items()))
     print(f"{run.statuses.total():,} answers in {seconds:.0f} s: {statuses}.")
-    print(f"The worker's memory: {' -> '.join(f'{size:.1f}' for size in memory)} MiB (start, after the warm-up, end).")
+    known = "start, after the warm-up, end" if len(memory) == 3 else "start, end; too short to judge its growth"
+    print(f"The worker's memory: {' -> '.join(f'{size:.1f}' for size in memory)} MiB ({known}).")
 
 
 def parse_options() -> argparse.Namespace:

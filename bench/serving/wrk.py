@@ -30,7 +30,7 @@ class ClosedLoop:
     p99_ms: float
     cpu_ms: float  # that the server's processes computed for each right answer; little depends on what else runs
     refused: int  # answers that are not 200
-    lost: int  # connections that failed, and answers that did not come
+    lost: int  # connections that failed; an answer that had not come when wrk stopped is not counted
     statuses: dict[str, int]
 
 
