@@ -8,7 +8,6 @@ from typing import Any
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
 
 import bentoml
-from bentoml._internal.utils import circus
 from bentoml._internal.utils.analytics import usage_stats
 from PIL.Image import Image
 from pydantic import Field
@@ -20,7 +19,8 @@ from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
 from serving.http.app import App
 from serving.http.connection import Connection, allow_connections, stand_before
 from serving.http.door import Door
-from serving.http.drain import announce_end, drain_on_sigterm
+from serving.http.drain import drain_on_sigterm
+from serving.http.parent import watch_over_workers
 from serving.http.server import Server
 from serving.observing.background import write_in_background
 from serving.settings import load_settings
@@ -103,12 +103,5 @@ def in_front_of(app: Any) -> Any:
     return ProxyHeadersMiddleware(door, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
 
 
-def create_arbiter(*arguments: Any, **options: Any) -> Any:
-    """What watches over the workers; one that was killed is missed for no longer than 2 s (BentoML's figure is 10)."""
-    arbiter = ARBITER(*arguments, check_delay=2, **options)
-    arbiter.exit_stack.callback(announce_end, arbiter)
-    return arbiter
-
-
 stand_before(in_front_of, seconds=SETTINGS.client_timeout, limit=SETTINGS.max_connections)
-ARBITER, circus.create_standalone_arbiter = circus.create_standalone_arbiter, create_arbiter
+watch_over_workers()

@@ -2,7 +2,7 @@
 
 For workers, threads and batch limit in turn, the best so far is kept. A configuration is asked for single pictures in
 the open loop, at growing rates, while 99 of 100 answers come in time; one that does not bear a little more than the
-best so far, in two tries on a warm server, is given up. The rate that counts has held twice.
+best so far, on a warm server, is given up. The rate that counts has held twice.
 """
 
 import argparse
@@ -134,17 +134,19 @@ def attempt(
 
 
 def climb(holds: Holds, floor: float) -> float | None:
-    """The highest rate found for which `holds` is true twice, to within the last of _STEPS; for `floor` once is enough.
+    """The highest rate found for which `holds` is true, and once more in the end, to within the last of _STEPS.
 
     None if `floor` is too much.
     """
-    if not (holds(floor) or holds(floor)):
+    if not holds(floor):
         return None
     rate = floor
     for step in _STEPS:
         while holds(rate * step):
             rate *= step
-    while rate > floor and not holds(rate):
+    while not holds(rate):
+        if rate <= floor:
+            return None
         rate = max(floor, rate / _STEPS[-1])
     return rate
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import category
 
 import numpy as np
@@ -122,7 +122,6 @@ def _read_picture(path: Path) -> Pixels:
 def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
     # Imported here, because torchvision loads torch and the server must not.
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
 
     way_out = (
         f"Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, or image folders {split}/<class>/*.png, "
@@ -132,12 +131,25 @@ def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
     if not (folder.exists() or archive.exists() or (download and _is_empty(root))):
         raise InputError(f"There are no data in {root}. {way_out}")
     try:
-        # Nothing is fetched where the folder or the archive is whole; every md5 is checked before unpickling.
-        unpack = not folder.exists() and check_integrity(str(archive), CIFAR10.tgz_md5)
-        data = CIFAR10(root, train=split == "train", download=download or unpack)
+        data = _open_official(CIFAR10, root, split, download)
     except (OSError, RuntimeError) as error:
         raise InputError(f"No usable data in {root} ({error}). {way_out}") from error
     return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)
+
+
+def _open_official(kind: Any, root: Path, split: Split, download: bool) -> Any:
+    """torchvision's data set, of the folder, or of the archive if that is whole, or else of one that is fetched.
+
+    Every md5 is checked before unpickling. Raises RuntimeError or OSError.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    try:
+        return kind(root, train=split == "train")
+    except RuntimeError:
+        if not (download or check_integrity(str(root / _OFFICIAL_ARCHIVE), kind.tgz_md5)):
+            raise
+        return kind(root, train=split == "train", download=True)
 
 
 def _is_empty(root: Path) -> bool:

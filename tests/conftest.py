@@ -65,10 +65,10 @@ def command(*arguments: str | Path, check: bool = True, **environment: str) -> s
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for what the first process of the tests that needs it makes, and all of them use."""
     own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return own.parent if hasattr(request.config, "workerinput") else own
 
 
 def make_once(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -118,6 +118,25 @@ def test_nothing_is_downloaded_into_a_folder_of_other_files(
     assert f"There are no data in {tmp_path}. Put " in refusal(tmp_path)
 
 
+def test_a_damaged_folder_beside_a_whole_archive_is_unpacked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = write_official(tmp_path, monkeypatch)["train"]
+    (tmp_path / FOLDER / "data_batch_2").unlink()
+    assert same(load_images(tmp_path, "train"), expected)
+
+
+def test_a_damaged_folder_is_not_mended_from_afar_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_official(tmp_path, monkeypatch)
+    monkeypatch.setattr(CIFAR10, "url", OFFLINE)
+    (tmp_path / ARCHIVE).unlink()
+    (tmp_path / FOLDER / "data_batch_2").unlink()
+    with pytest.raises(InputError, match="No usable data") as error:
+        load_images(tmp_path, "train")
+    assert "urlopen" not in str(error.value)
+    assert "urlopen" in refusal(tmp_path)
+
+
 def test_nothing_is_downloaded_unless_asked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There are no data in"):
         load_images(tmp_path / "typo", "train")

@@ -15,7 +15,7 @@ ALLOWED = {
 }
 OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "tests", "conftest"}
 PACKAGES = ("cifar_models", "training", "export", "serving")
-WITH_BENTOML = {"service.py"}
+WITH_BENTOML = {"service.py", "serving/http/parent.py"}
 WITH_STARLETTE = {
     f"serving/http/{name}.py" for name in ("access", "app", "answer", "departure", "door", "request", "server")
 }

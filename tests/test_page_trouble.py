@@ -95,15 +95,15 @@ def test_another_bundle_is_asked_about_all_pictures_again(page: Page) -> None:
 
 
 def test_what_waited_to_be_asked_again_is_forgotten_when_another_bundle_is_chosen(page: Page) -> None:
-    busy = partial(Route.fulfill, status=429, headers={"Retry-After": "1"}, body="{}")
+    busy = partial(Route.fulfill, status=429, headers={"Retry-After": "2"}, body="{}")
     page.route(f"**/classify?*model={DEFAULT}", busy)
     choose(page, picture_file("first.png", SHIP))
-    expect(card(page, "first.png")).to_contain_text("Asking again in 1 s.")
+    expect(card(page, "first.png")).to_contain_text("Asking again in 2 s.")
     page.get_by_label("Which bundle answers").select_option("second")
     expect(card(page, "first.png")).to_contain_text("bysecond")
     page.route("**/classify?*model=second", busy, times=1)
-    choose(page, picture_file("later.png", SHIP))  # whose second of waiting ends after the first one's
-    expect(card(page, "later.png")).to_contain_text("Asking again in 1 s.")
+    choose(page, picture_file("later.png", SHIP))  # whose wait ends after the first one's
+    expect(card(page, "later.png")).to_contain_text("Asking again in 2 s.")
     expect(card(page, "later.png")).to_contain_text("bysecond")
     expect(card(page, "first.png")).to_contain_text("bysecond")
     expect(page.locator("#count")).to_have_text("2 done")

@@ -24,7 +24,8 @@ from cifar_models.errors import InputError
 def main() -> None:
     options = parse_options()
     find_wrk()
-    check_peers(options.servers)
+    if {"startup", "closed", "sweep"} & {*options.only}:
+        check_peers(options.servers)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
     allow_connections()
     machine = describe_machine()

@@ -95,7 +95,12 @@ class Exchange:
         if self._idle:
             connection, _ = self._idle.popitem()
             self._give(connection, index)
-        elif len(self._busy) + len(self._connecting) < _MAX_CONNECTIONS:
+        else:
+            self._dispatch_anew(index)
+
+    def _dispatch_anew(self, index: int) -> None:
+        """Over a connection that is made for it."""
+        if len(self._busy) + len(self._connecting) < _MAX_CONNECTIONS:
             self._waiting.append(index)
             task = asyncio.ensure_future(self._connect())
             self._connecting.add(task)
@@ -134,7 +139,7 @@ class Exchange:
             self._use(connection)
         elif connection.answers and not answer.head and index not in self.asked_again:
             self.asked_again.add(index)  # it was kept open, and closed just before: every client asks again
-            self._dispatch(index)
+            self._dispatch_anew(index)
             return
         if answer.status == 200:
             self._bodies[index % len(self._requests), answer.body] += 1

@@ -38,11 +38,10 @@ class OpenLoop:
     goodput: float  # right answers that came during the phase, a second
     p50_ms: float | None  # None: no such answer
     p99_ms: float | None
-    # "lost": the connection failed; "timed out": none in 10 s; "unsent": 8,192 were waiting; and beside these "asked
-    # again": requests that a kept-open connection ended with instead of an answer
-    statuses: dict[str, int]
+    statuses: dict[str, int]  # "lost": the connection failed; "timed out": none in 10 s; "unsent": 8,192 were waiting
     without_retry_after: int  # answers 429 and 503 that do not say when to come again
     late_p99_ms: float | None  # how much later than scheduled the client itself was ready to send
+    asked_again: int = 0  # requests with which a kept-open connection ended, without a byte of an answer
 
 
 def poisson_schedule(phases: Sequence[Phase], seed: int) -> list[Seconds]:
@@ -79,8 +78,6 @@ def summarise(exchange: Exchange, phase: Phase, requests: slice, start: float) -
     during = (exchange.answered >= start) & (exchange.answered < start + phase.seconds) & (exchange.status == 200)
     counts = Counter(_NAMES.get(code, str(code)) for code in status.tolist())
     numbers = set(range(requests.start, requests.stop))
-    if again := len(exchange.asked_again & numbers):
-        counts["asked again"] = again
     return OpenLoop(
         phase.name,
         len(status) / phase.seconds,
@@ -90,6 +87,7 @@ def summarise(exchange: Exchange, phase: Phase, requests: slice, start: float) -
         dict(sorted(counts.items())),
         len(exchange.without_retry_after & numbers),
         milliseconds(exchange.released[requests] - scheduled, 0.99),
+        len(exchange.asked_again & numbers),
     )
 
 

@@ -135,7 +135,8 @@ def open_section(opened: Open) -> str:
 
 
 def open_row(run: OpenLoop) -> list[str]:
-    answers = ", ".join(f"{status}: {count}" for status, count in run.statuses.items())
+    counts = {**run.statuses, **({"asked again": run.asked_again} if run.asked_again else {})}
+    answers = ", ".join(f"{status}: {count}" for status, count in counts.items())
     times = [f"{value:.1f}" if value is not None else "-" for value in (run.p50_ms, run.p99_ms, run.late_p99_ms)]
     return [run.phase, f"{run.offered:.0f}", f"{run.goodput:.0f}", *times, answers, str(run.without_retry_after)]
 

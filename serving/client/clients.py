@@ -182,7 +182,7 @@ class AsyncClient:
 
 
 def set_timeout(request: httpx.Request, seconds: float) -> None:
-    request.extensions = {**request.extensions, "timeout": httpx.Timeout(seconds).as_dict()}
+    request.extensions = {**request.extensions, "timeout": httpx.Timeout(float(seconds)).as_dict()}
 
 
 def final(end: StopIteration) -> httpx.Response:

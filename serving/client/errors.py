@@ -54,5 +54,5 @@ class Unavailable(ClassifyError):
 
 
 def check_minimum(name: str, value: float, minimum: float) -> None:
-    if not (isinstance(value, Real) and math.isfinite(value) and value >= minimum):
+    if not (isinstance(value, Real) and minimum <= value < math.inf):
         raise BadInput(f"{name}={value!r} cannot be used; it must be a finite number of at least {minimum}.")

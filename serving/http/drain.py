@@ -24,10 +24,10 @@ from typing import Any
 import uvicorn
 
 from serving.http.connection import Connection
+from serving.http.parent import END
 from serving.http.server import Server
 from serving.observing.metrics import FOLDER
 
-_END = "stopping"  # a file in the folder of all workers: their parent stops them, and ends
 _TOGETHER = 0.3  # seconds between a signal to this process and to its parent, where both get one
 _LOOK = 0.02  # seconds between looks at what is owed
 _HANDSHAKE = 0.1  # seconds that a connection may take from its first packet to the queue of those who wait
@@ -70,17 +70,11 @@ class Drain:
         self._front.handle_exit(signal.SIGTERM, None)
 
 
-def announce_end(arbiter: Any) -> None:
-    """Called in the parent process when it is about to stop its workers, for `server_stops`. `arbiter` is circus's."""
-    for watcher in arbiter.watchers:
-        if folder := (watcher.env or {}).get(FOLDER):  # one that looks for changed files has none
-            with contextlib.suppress(OSError):  # then the port stays open until the parent has gone
-                Path(folder, _END).touch()
-
-
 async def server_stops() -> bool:
     """Whether the whole server is stopped, not this worker alone."""
-    end = Path(os.environ.get(FOLDER, os.devnull), _END)
+    if FOLDER not in os.environ:
+        return False
+    end = Path(os.environ[FOLDER], END)
     for _ in range(ceil(_TOGETHER / _LOOK)):
         if end.exists():
             return True

@@ -97,13 +97,14 @@ class RequestReader:
         finally:
             body.give_back()
 
-    async def copy(self, pictures: Sequence[Image.Image], options: Options) -> Pixels:
+    async def read_pictures(self, pictures: Sequence[Image.Image], options: Options) -> Pixels:
         """The same of pictures in memory, under the same limits; they stay open."""
         self._check_count(len(pictures))
         for index, picture in enumerate(pictures):
             check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
         self._check_pixels(Opened(pictures, options))
-        return await self._run(True, look_at_all, pictures)
+        # In the one thread, as Pillow must not read a picture that two callers share in two.
+        return await asyncio.get_running_loop().run_in_executor(self._large, look_at_all, pictures)
 
     async def _decode(self, opened: Opened) -> Pixels:
         pixels = opened.encoded_pixels

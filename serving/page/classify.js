@@ -19,12 +19,17 @@ export function classify(card, model) {
   next();
 }
 
-async function next() {
-  if (running === AT_ONCE || waiting.length === 0) return;
-  const job = waiting.shift();
+function next() {
+  while (running < AT_ONCE && waiting.length > 0) {
+    const job = waiting.shift();
+    if (!job.signal.aborted) start(job);
+  }
+}
+
+async function start(job) {
   running += 1;
   try {
-    if (!job.signal.aborted) await run(job);
+    await run(job);
   } finally {
     running -= 1;
     next();

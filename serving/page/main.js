@@ -95,6 +95,7 @@ key.onsubmit = async (event) => {
   setKey(find("key-text").value.trim());
   find("key-text").value = "";
   key.hidden = true;
+  askFor(cards.filter((card) => !card.isDone)); // what is asked with another key says nothing of this one
   find("files").focus();
   await load();
   askFor(passing());

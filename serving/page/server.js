@@ -41,10 +41,11 @@ export async function ask(path, { signal, ...options } = {}) {
 }
 
 async function send(path, signal, options) {
-  const signals = [AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])];
+  const late = AbortSignal.timeout(PATIENCE);
+  const ended = signal && AbortSignal.any ? AbortSignal.any([signal, late]) : late; // browsers before 2024 have no `any`
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   try {
-    return await fetch(path, { ...options, headers, signal: AbortSignal.any(signals) });
+    return await fetch(path, { ...options, headers, signal: ended });
   } catch (error) {
     if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${PATIENCE / 1000} seconds.`);
     throw new Trouble("The server does not answer", "It may have been stopped, or the network is down.");
