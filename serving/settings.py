@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from cifar_models.errors import InputError
 _PREFIX = "CIFAR_"
 _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
+# What Kubernetes tells every container of a service that is called cifar-…
+_LINKS = re.compile(r"CIFAR_.*_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*)")
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
@@ -109,7 +112,21 @@ def split_origins(text: str) -> list[str]:
 
 
 def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, no more than its container's share of time comes to (Linux, cgroups 2 and 1)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, share_of_cores(Path("/sys/fs/cgroup")) or cores)
+
+
+def share_of_cores(cgroup: Path) -> int | None:
+    """The quota in whole cores, rounded up; None where there is none."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return None
+    return ceil(int(quota) / int(period)) if quota != "max" and int(quota) > 0 else None
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -120,6 +137,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if _FILE in environment:
         environment = {**read_settings_file(Path(environment[_FILE])), **environment}
     names = [name for name in environment if name.startswith(_PREFIX) and name not in {*_NOT_OURS, _FILE}]
+    names = [name for name in names if not _LINKS.fullmatch(name)]
     try:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
     except ValidationError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from bodies import BOUNDARY, FORM, JSON, RAW, Body, base64, document, encode, field, form, part, pictures, png, raw
+from encoded import run_length_bmp
 from PIL import Image
 
 from cifar_models.picture import Pixels
@@ -109,6 +110,7 @@ PICTURES = [
         "unreadable",
         0,
     ),
+    Bad("a bmp of long runs", Body(run_length_bmp(1000), "image/bmp"), 422, "unacceptable", 0),
     Bad("strict and 64x48", png(WIDE), 422, "unacceptable", 0, "strict=true"),
 ]
 FORMS = [
@@ -124,6 +126,8 @@ FORMS = [
     Bad("far too many fields", form(*[field("top_k", "1")] * (2 * MAX_IMAGES)), 413, "too_large"),
     Bad("a field of a million headers", form(b"--a-boundary\r\n" + b"a:b\r\n" * 1_000_000), 400, "unreadable"),
     Bad("a field of a long header", form(part("images" + ";" * 100_000, GOOD_PNG)), 400, "unreadable"),
+    Bad("a field of many options", form(part("images" + '"; a=";' * 400, GOOD_PNG)), 400, "unreadable"),
+    Bad("a content type of many options", Body(GOOD_PNG, FORM + ";" * 2000), 400, "unreadable"),
     Bad("an unknown field", form(part("images", GOOD_PNG), field("colour", "red")), 422, "unacceptable"),
     Bad("a file under another name", form(part("picture", GOOD_PNG)), 422, "unacceptable"),
     Bad("no boundary", Body(form(part("images", GOOD_PNG)).content, "multipart/form-data"), 400, "unreadable"),

@@ -112,15 +112,41 @@ def test_an_array_may_lie_in_memory_in_any_way(
 
 @pytest.mark.parametrize(
     "mode",
-    ["1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK", "YCbCr", "HSV", "LAB", "PA", "RGBa", "RGBX"],
+    [
+        "1",
+        "L",
+        "LA",
+        "P",
+        "RGB",
+        "RGBA",
+        "I",
+        "I;16",
+        "I;16B",
+        "F",
+        "CMYK",
+        "YCbCr",
+        "HSV",
+        "LAB",
+        "PA",
+        "RGBa",
+        "RGBX",
+    ],
 )
 def test_a_pillow_picture_of_any_mode_and_size_means_what_it_means_to_training(
     connect: Any, server: ServerProcess, client: httpx.Client, mode: str
 ) -> None:
     picture = Image.fromarray(pictures(1)[0]).resize((48, 40))
-    through = {"La": "LA", "PA": "P", "I;16": "I", "RGBa": "RGBA"}.get(mode)
+    through = {"La": "LA", "PA": "P", "I;16": "I", "I;16B": "I", "RGBa": "RGBA"}.get(mode)
     picture = (picture.convert(through) if through else picture).convert(mode)
     assert_same(connect(server.url).classify(picture), post(client, raw(to_pixels(picture)[None])))
+
+
+def test_the_profile_of_a_pillow_picture_stays_here(connect: Any, server: ServerProcess, client: httpx.Client) -> None:
+    """Or many small pictures with large profiles would be more than the server takes."""
+    picture = Image.fromarray(pictures(1)[0])
+    picture.info["icc_profile"] = np.random.default_rng(0).bytes(1024 * 1024)
+    answer = connect(server.url).classify([picture] * 20)
+    assert_same(answer, post(client, raw(np.repeat(pictures(1), 20, axis=0))))
 
 
 def test_a_pillow_picture_is_turned_upright(

@@ -97,6 +97,12 @@ CUDA = [name for name, kind in ENGINES.items() if kind.cuda]
 without_cuda = pytest.mark.skipif(has_cuda(), reason="says what happens where there is no CUDA device")
 
 
+def test_an_engine_that_is_not_installed_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match="needs torch, which is not installed here"):
+        check_engine(choice("torchscript-cpu-fp32"))
+
+
 @without_cuda
 @pytest.mark.parametrize("name", CUDA)
 def test_a_cuda_engine_is_refused_in_one_line_where_there_is_no_cuda(name: str) -> None:

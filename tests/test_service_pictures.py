@@ -6,8 +6,9 @@ import httpx
 import numpy as np
 import pytest
 from bodies import Body, assert_right, base64, document, form, part, pictures, post
-from encoded import GREY, RGB, exif, frames, png_file, saved
+from encoded import GREY, RGB, exif, frames, png_file, run_length_bmp, saved
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cifar_models.picture import Pixels, to_pixels
 
@@ -36,6 +37,18 @@ def assert_seen(client: httpx.Client, data: bytes, kind: str, expected: Pixels) 
 def test_exif_orientation_is_applied(client: httpx.Client, kind: str, orientation: int) -> None:
     picture = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
     assert_seen(client, saved(picture, kind, exif=exif(orientation), lossless=True), kind, SEEN)
+
+
+def test_orientation_in_the_text_of_a_png_is_applied(client: httpx.Client) -> None:
+    """As Adobe writes it, and among other texts."""
+    notes = PngInfo()
+    notes.add_text("Comment", "no matter", zip=True)
+    notes.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="6"/>', zip=True)
+    assert_seen(client, saved(Image.fromarray(np.ascontiguousarray(STORED[6])), pnginfo=notes), "PNG", SEEN)
+
+
+def test_a_small_bmp_in_run_lengths_is_taken(client: httpx.Client) -> None:
+    assert_seen(client, run_length_bmp(32), "BMP", np.zeros((32, 32, 3), np.uint8))
 
 
 def test_exif_orientation_of_a_jpeg_is_applied(client: httpx.Client) -> None:

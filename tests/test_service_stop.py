@@ -114,7 +114,12 @@ def test_a_server_that_looks_for_changes_of_its_files_stops_like_any_other(tmp_p
         server.wait_until_ready()
 
 
-def test_after_a_worker_was_killed_the_server_answers_again_soon(tmp_path: Path) -> None:
+@pytest.mark.parametrize("containerized", [False, True])
+def test_after_a_worker_was_killed_the_server_answers_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, containerized: bool
+) -> None:
+    if containerized:
+        monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
     started = time.monotonic()
     with serving(tmp_path / "log") as server:
         server.wait_until_ready()

@@ -8,7 +8,7 @@ from conftest import MODELS, ROOT
 from pydantic import SecretStr
 
 from cifar_models.errors import InputError
-from serving.settings import Settings, available_cores, load_settings
+from serving.settings import Settings, available_cores, load_settings, share_of_cores
 
 VALUES = {
     "CIFAR_BUNDLES": ("/srv/models", Path("/srv/models")),
@@ -62,6 +62,34 @@ def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f"{name} is no setting.")
     assert all(known in line for known in VALUES)
+
+
+@pytest.mark.parametrize(
+    "name", ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"]
+)
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(name: str) -> None:
+    assert load_settings({f"CIFAR_CLASSIFIER_{name}": "tcp://10.0.0.1:80"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_has_as_many_cores_as_its_share_of_time_comes_to(
+    tmp_path: Path, files: dict[str, str], cores: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert share_of_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize(

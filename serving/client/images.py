@@ -26,6 +26,7 @@ ImagesLike: TypeAlias = "ImageLike | Iterable[ImageLike]"
 _SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 _IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+_OTHER_16_BITS = {"I;16B", "I;16L", "I;16N"}  # which Pillow clips at 255 when it makes RGB of them
 _NEAREST_MODES = {"I": "I;16", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}  # RGB for all others
 
 
@@ -150,9 +151,11 @@ def encode_picture(picture: "PIL.Image.Image", index: int) -> bytes:
     file = BytesIO()
     try:
         picture = ImageOps.exif_transpose(picture)
+        if picture.mode in _OTHER_16_BITS:
+            picture = picture.convert("I")
         if picture.mode not in _PNG_MODES:
             picture = picture.convert(_NEAREST_MODES.get(picture.mode, "RGB"))
-        picture.save(file, "PNG", compress_level=1)
+        picture.save(file, "PNG", compress_level=1, icc_profile=None)  # of which the server makes nothing
     except Exception as error:  # fed with damaged data Pillow raises nearly anything
         raise BadInput(
             f"Image {index}, {picture!r}, cannot be written as PNG: {error}. Check that picture.load() works.",

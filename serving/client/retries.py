@@ -1,9 +1,9 @@
 """When to ask again. Knows no transport: it is told what came of an attempt, and says how long to wait for the next.
 
-Asked again are 429 and 503, no earlier than `Retry-After` says, and requests whose connection failed: classifying
-changes nothing, and a server that is being replaced resets connections. Every other answer is final. Waits grow and are
-drawn at random ("full jitter": Brooker 2015, Exponential Backoff And Jitter, AWS Architecture Blog), as otherwise all
-that were refused together would come back together.
+Asked again are 429, 503 and a proxy's 502, no earlier than `Retry-After` says, and requests whose connection failed:
+classifying changes nothing, and a server that is being replaced resets connections. Every other answer is final. Waits
+grow and are drawn at random ("full jitter": Brooker 2015, Exponential Backoff And Jitter, AWS Architecture Blog), as
+otherwise all that were refused together would come back together.
 """
 
 import random
@@ -21,7 +21,7 @@ from serving.client.responses import refusal, unreachable
 
 Outcome = httpx.Response | httpx.RequestError
 
-_AGAIN = {429, 503}
+_AGAIN = {429, 502, 503}  # 502: of a proxy whose server went away
 _WORTH_ANOTHER = (httpx.Response, httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _SHORTEST_TIMEOUT = 0.001  # seconds
 _FIRST_WAIT = 0.25  # seconds, at most; doubled for each further attempt

@@ -10,6 +10,7 @@ from serving.errors import TooLarge, Unreadable
 
 _MOST_HEADERS = 8 * 1024  # bytes, of one part; what is there takes many times its size
 _USUAL_HEADER = 256  # bytes; longer ones are not remembered
+_MOST_OPTIONS = 1024  # bytes of a header that is taken apart, which takes the square of them; a file's name has 255
 _FOLD = re.compile(rb"\r\n[ \t]+")  # a header that goes on in the next line
 
 
@@ -68,7 +69,9 @@ def find(body: bytes, piece: bytes, start: int) -> int:
 
 
 def parameter(header: str, name: bytes) -> bytes:
-    """What `header` says of `name`, or nothing."""
+    """What `header` says of `name`, or nothing. Raises Unreadable for one that is too long."""
+    if len(header) > _MOST_OPTIONS:
+        raise Unreadable(f"A header that describes the form has more than {_MOST_OPTIONS} bytes.")
     parse = remembered if len(header) <= _USUAL_HEADER else parse_options_header
     return parse(header)[1].get(name, b"")
 

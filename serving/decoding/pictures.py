@@ -3,15 +3,16 @@
 import base64
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.picture import Pixels, to_pixels
+from serving.decoding.png_notes import read_few_notes
 from serving.errors import TooLarge, Unacceptable, Unreadable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
@@ -27,11 +28,12 @@ _JPEG = b"\xff\xd8"
 _SCAN, _MOST_SCANS = b"\xff\xda", 100
 # Pillow joins the notes of EXIF one to the other, each time all anew. Cameras write one, with a long XMP some dozens.
 _NOTE, _MOST_NOTES = b"\xff\xe1", 200
+_RUN_LENGTHS, _MOST_RUN_LENGTH_PIXELS = (1, 2), 128 * 128  # of a BMP; Pillow decodes them in Python
 
 # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
 warnings.filterwarnings("ignore", module="PIL")
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024  # of one picture; Pillow's own limit is 64 MB
 Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
+read_few_notes()
 
 
 def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Image.Image:
@@ -47,6 +49,12 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
         file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
         picture = Image.open(file, formats=FORMATS)
     check_size(picture, index=index, max_pixels=max_pixels, strict=strict)
+    pixels = picture.width * picture.height
+    if picture.info.get("compression") in _RUN_LENGTHS and pixels > _MOST_RUN_LENGTH_PIXELS:
+        raise Unacceptable(
+            f"The picture is a BMP in run lengths with more than {_MOST_RUN_LENGTH_PIXELS} pixels; save it otherwise.",
+            index=index,
+        )
     return picture
 
 
@@ -83,19 +91,33 @@ class CountedReads(io.BytesIO):
 
 
 class MetadataBytes:
-    """Texts and profiles of a request's pictures: a few bytes of a PNG may hold a megabyte of them, compressed."""
+    """Texts and profiles of a request's pictures: a few bytes of a PNG may hold a megabyte of them, compressed.
+
+    They stand before its pixels, or after them.
+    """
 
     def __init__(self) -> None:
         self._total = 0
 
-    def count(self, picture: Image.Image, *, index: int) -> None:
+    @contextmanager
+    def counted(self, picture: Image.Image) -> Iterator[None]:
+        """What is read of `picture` in the block. Raises TooLarge."""
+        known = size_of(picture.info)
+        yield
+        self.count(size_of(picture.info) - known)
+
+    def count(self, size: int) -> None:
         """Raises TooLarge."""
-        self._total += sum(len(value) for value in picture.info.values() if isinstance(value, str | bytes))
+        self._total += size
         if self._total > _MOST_METADATA:
             raise TooLarge(
-                f"The texts and profiles in the pictures have more than {_MOST_METADATA} bytes; remove them.",
-                index=index,
+                f"The texts and profiles in the pictures have more than {_MOST_METADATA} bytes together; remove them."
             )
+
+
+def size_of(info: Mapping[Any, Any]) -> int:
+    """Bytes of all texts, about."""
+    return sum(len(value) for value in info.values() if isinstance(value, str | bytes))
 
 
 def decode_picture(picture: Image.Image, *, index: int) -> Pixels:

@@ -95,6 +95,11 @@ def check_engine(choice: EngineChoice) -> None:
             f"CIFAR_ENGINE={choice.name!r} needs a CUDA device, and the driver finds none here; "
             "CIFAR_ALLOW_FALLBACK=true lets the CPU answer, CIFAR_ENGINE=auto takes what there is."
         )
+    if not choice.allow_fallback and not is_installed(choice.name):
+        raise InputError(
+            f"CIFAR_ENGINE={choice.name!r} needs {library(choice.name)}, which is not installed here; install it, or "
+            "let CIFAR_ENGINE=auto take what there is."
+        )
 
 
 def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:
@@ -127,7 +132,11 @@ def candidates(choice: EngineChoice) -> tuple[list[str], list[str]]:
 
 def is_installed(name: str) -> bool:
     """The server's own requirements hold no torch, and that is no fault to report."""
-    return importlib.util.find_spec("torch" if name.startswith("torchscript") else "onnxruntime") is not None
+    return importlib.util.find_spec(library(name)) is not None
+
+
+def library(name: str) -> str:
+    return "torch" if name.startswith("torchscript") else "onnxruntime"
 
 
 def start_engines(

@@ -81,7 +81,8 @@ class OnnxBuckets:
 
     def __init__(self, path: Path, max_batch: int, *, device: str) -> None:
         self._path, self._max_batch, self._device = path, max_batch, device
-        self._staging = Slots([pin(np.zeros((max_batch, *IMAGE_SHAPE), np.uint8), device) for _ in range(self.lanes)])
+        # In one piece: two arrays could share a page of memory, and CUDA locks none twice.
+        self._staging = Slots(list(pin(np.zeros((self.lanes, max_batch, *IMAGE_SHAPE), np.uint8), device)))
         self._driver = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._bound: dict[int, Bound] = {}
         self._driver.submit(self._warm_up).result()

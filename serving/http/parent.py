@@ -24,9 +24,12 @@ def watch_over_workers() -> None:
 def create_arbiter(*arguments: Any, threaded: bool = False, **options: Any) -> Any:
     """BentoML's, which looks more often, announces its end, and stops also if it is told so while it replaces a worker.
 
-    circus's own raises an error then, which nobody sees, and the signal is lost.
+    circus's own raises an error then, which nobody sees, and the signal is lost. In a container BentoML replaces no
+    worker, for the container to end and be started again; but it only ends with its last one.
     """
     arbiter: Any = _create(*arguments, threaded=threaded, check_delay=_LOOK, **options)
+    for watcher in arbiter.watchers:
+        watcher.respawn = True
     if threaded:  # inside a program, which stops it from another thread
         arbiter.exit_stack.callback(announce_end, arbiter)
         return arbiter

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from serving.decoding.pictures import (
     decode_raw,
     look_at,
     open_picture,
+    size_of,
 )
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
 from serving.observing.trace import trace_of
@@ -46,8 +47,9 @@ _LARGE_PIXELS = 1024 * 1024
 class Opened:
     """A request whose pictures are known by their headers alone."""
 
-    images: Sequence[Image.Image | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
+    images: list[Image.Image | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
     options: Options
+    metadata: MetadataBytes = field(default_factory=MetadataBytes)
 
     @property
     def encoded_pixels(self) -> int:
@@ -92,8 +94,13 @@ class RequestReader:
         body = HeldBody(self._held)
         try:
             await self._fill(body, request)
-            opened = await self._run(body.size > _INLINE_BYTES, parse, body.join(), content_type, query)
-            return await self._decode(opened), opened.options
+            threads = self._threads if body.size > _INLINE_BYTES else None
+            opened = await run(threads, parse, body.join(), content_type, query)
+            if opened.encoded_pixels > _LARGE_PIXELS:
+                threads = self._large
+            elif opened.encoded_pixels > _INLINE_PIXELS:
+                threads = self._threads
+            return await run(threads, decode_all, opened), opened.options
         finally:
             body.give_back()
 
@@ -102,16 +109,9 @@ class RequestReader:
         self._check_count(len(pictures))
         for index, picture in enumerate(pictures):
             check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
-        self._check_pixels(Opened(pictures, options))
+        self._check_pixels(Opened(list(pictures), options))
         # In the one thread, as Pillow must not read a picture that two callers share in two.
-        return await asyncio.get_running_loop().run_in_executor(self._large, look_at_all, pictures)
-
-    async def _decode(self, opened: Opened) -> Pixels:
-        pixels = opened.encoded_pixels
-        if pixels <= _INLINE_PIXELS:
-            return decode_all(opened.images)
-        threads = self._threads if pixels <= _LARGE_PIXELS else self._large
-        return await asyncio.get_running_loop().run_in_executor(threads, decode_all, opened.images)
+        return await run(self._large, look_at_all, pictures)
 
     async def _fill(self, body: HeldBody, request: Request) -> None:
         limit, trace = self._settings.max_bytes, trace_of(request.scope)
@@ -124,11 +124,6 @@ class RequestReader:
             body.append(chunk)
             trace.size = body.size
         trace.received()
-
-    async def _run(self, long: bool, function: Callable[..., T], *args: object) -> T:
-        if not long:
-            return function(*args)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _parser(self, content_type: str) -> Callable[[bytes, str, Mapping[str, str]], Opened]:
         media_type = content_type.partition(";")[0].strip().lower()
@@ -167,7 +162,7 @@ class RequestReader:
         self._check_count(len(sources))
         metadata = MetadataBytes()
         images = [self._open_one(source, index, options, metadata) for index, source in enumerate(sources)]
-        opened = Opened(images, options)
+        opened = Opened(images, options, metadata)
         self._check_pixels(opened)
         return opened
 
@@ -186,7 +181,7 @@ class RequestReader:
             return source
         data = decode_base64(source, index=index) if isinstance(source, str) else source
         picture = open_picture(data, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
-        metadata.count(picture, index=index)
+        metadata.count(size_of(picture.info))
         return picture
 
     def _check_count(self, count: int) -> None:
@@ -211,12 +206,22 @@ def look_at_all(pictures: Sequence[Image.Image]) -> Pixels:
     return np.stack([look_at(picture, index=index) for index, picture in enumerate(pictures)])
 
 
-def decode_all(images: Sequence[Image.Image | Pixels] | Pixels) -> Pixels:
-    """uint8 [n, 32, 32, 3]; raises Unreadable."""
+def decode_all(opened: Opened) -> Pixels:
+    """uint8 [n, 32, 32, 3]; a picture is let go when it is decoded. Raises Unreadable and TooLarge."""
+    images = opened.images
     if isinstance(images, np.ndarray):
         return images
-    decoded = [
-        decode_picture(image, index=index) if isinstance(image, Image.Image) else image
-        for index, image in enumerate(images)
-    ]
+    decoded = []
+    for index, image in enumerate(images):
+        if isinstance(image, Image.Image):
+            with opened.metadata.counted(image):
+                image = images[index] = decode_picture(image, index=index)
+        decoded.append(image)
     return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
+
+
+async def run(threads: Executor | None, function: Callable[..., T], *args: object) -> T:
+    """In one of the threads, or here and now."""
+    if threads is None:
+        return function(*args)
+    return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
