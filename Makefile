@@ -27,7 +27,7 @@ serve: $(VENV)/.serve
 install: $(VENV)/.full
 
 test: $(VENV)/.full
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.full
 	$(BIN)/ruff format --check .

@@ -14,8 +14,8 @@ from cifar_models.errors import InputError
 _PREFIX = "CIFAR_"
 _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
-# What Kubernetes tells every container of a service that is called cifar-…
-_LINKS = re.compile(r"CIFAR_.*_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*)")
+# What Kubernetes tells every container of a service that is called cifar or cifar-…, with "=" and the value.
+_LINK = re.compile(r"CIFAR_(.*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
@@ -134,10 +134,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
     CIFAR_SETTINGS names a file with more of them; what the environment has itself counts.
     """
+    environment = {name: text for name, text in environment.items() if not _LINK.fullmatch(f"{name}={text}")}
     if _FILE in environment:
         environment = {**read_settings_file(Path(environment[_FILE])), **environment}
     names = [name for name in environment if name.startswith(_PREFIX) and name not in {*_NOT_OURS, _FILE}]
-    names = [name for name in names if not _LINKS.fullmatch(name)]
     try:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
     except ValidationError as error:

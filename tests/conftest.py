@@ -27,7 +27,17 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 TRAIN_IMAGES, TEST_IMAGES = 40, 8  # of each class
 TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
+# Files that take longest. Begun first, the last one does not keep one of two processes waiting for the other.
+LONGEST = [
+    *("test_export_architectures.py", "test_bench_gpu.py", "test_distributed.py", "test_training.py", "test_verify.py"),
+    *("test_interrupt.py", "test_export.py", "test_own_classes.py", "test_export_refusals.py", "test_walks.py"),
+]
 TINY_RECIPE = ("--epochs", str(TINY_EPOCHS), "--batch-size", "50", "--validation", "0.2")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def tiny_images(label: int, count: int, seed: int) -> Pixels:

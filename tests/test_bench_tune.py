@@ -13,6 +13,11 @@ def test_it_finds_the_capacity_to_within_a_step(capacity: float, found: float | 
     assert rate == found if found is None else rate is not None and found / 1.06 < rate <= found
 
 
+def test_a_first_rate_that_held_by_luck_alone_is_none() -> None:
+    answers = iter([True])
+    assert climb(lambda rate: next(answers, False), 20) is None
+
+
 def test_a_rate_that_held_by_luck_is_not_the_result() -> None:
     answers: Iterator[bool] = iter([True, True, False, False, False])  # 20, 40; 80, 50 and 42 are too much
     rates: list[float] = []

@@ -99,8 +99,9 @@ without_cuda = pytest.mark.skipif(has_cuda(), reason="says what happens where th
 
 def test_an_engine_that_is_not_installed_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="needs torch, which is not installed here"):
-        check_engine(choice("torchscript-cpu-fp32"))
+    for may_fall_back in (False, True):
+        with pytest.raises(InputError, match="needs torch, which is not installed here"):
+            check_engine(choice("torchscript-cpu-fp32", allow_fallback=may_fall_back))
 
 
 @without_cuda

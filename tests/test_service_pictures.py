@@ -47,6 +47,12 @@ def test_orientation_in_the_text_of_a_png_is_applied(client: httpx.Client) -> No
     assert_seen(client, saved(Image.fromarray(np.ascontiguousarray(STORED[6])), pnginfo=notes), "PNG", SEEN)
 
 
+def test_orientation_in_a_text_that_is_called_exif_is_applied(client: httpx.Client) -> None:
+    notes = PngInfo()
+    notes.add_text("exif", exif(6).tobytes().decode("latin-1"))
+    assert_seen(client, saved(Image.fromarray(np.ascontiguousarray(STORED[6])), pnginfo=notes), "PNG", SEEN)
+
+
 def test_a_small_bmp_in_run_lengths_is_taken(client: httpx.Client) -> None:
     assert_seen(client, run_length_bmp(32), "BMP", np.zeros((32, 32, 3), np.uint8))
 

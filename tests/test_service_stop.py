@@ -103,10 +103,11 @@ def test_a_worker_that_is_replaced_leaves_the_port_open(tmp_path: Path, whom: st
 def test_a_server_that_is_told_to_stop_while_it_replaces_its_worker_stops(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as server:
         server.wait_until_ready()
-        server.process.send_signal(signal.SIGHUP)
         (old,) = workers(server)
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + RECOVERY
         while workers(server) == [old]:  # until the new one has been started
-            pass
+            assert time.monotonic() < end, "the worker is not replaced"
 
 
 def test_a_server_that_looks_for_changes_of_its_files_stops_like_any_other(tmp_path: Path) -> None:

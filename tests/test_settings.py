@@ -64,11 +64,22 @@ def test_an_unknown_variable_is_refused_with_what_there_is(name: str) -> None:
     assert all(known in line for known in VALUES)
 
 
+@pytest.mark.parametrize("service", ["CIFAR", "CIFAR_CLASSIFIER"])
 @pytest.mark.parametrize(
-    "name", ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"]
+    ("name", "value"),
+    [
+        *(("SERVICE_HOST", "10.0.0.1"), ("SERVICE_PORT", "80"), ("SERVICE_PORT_HTTP", "80")),
+        *(("PORT", "tcp://10.0.0.1:80"), ("PORT_80_TCP", "tcp://10.0.0.1:80"), ("PORT_80_TCP_ADDR", "10.0.0.1")),
+    ],
 )
-def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(name: str) -> None:
-    assert load_settings({f"CIFAR_CLASSIFIER_{name}": "tcp://10.0.0.1:80"}) == Settings()
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(service: str, name: str, value: str) -> None:
+    assert load_settings({f"{service}_{name}": value}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["CIFAR_PORT", "CIFAR_HTTP_PORT"])
+def test_a_port_that_somebody_wants_to_set_is_no_link(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is no setting"):
+        load_settings({name: "9000"})
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class Exchange:
             self._dispatch_anew(index)
 
     def _dispatch_anew(self, index: int) -> None:
-        """Over a connection that is made for it."""
+        """Over a connection that is made for it, or one that becomes free before."""
         if len(self._busy) + len(self._connecting) < _MAX_CONNECTIONS:
             self._waiting.append(index)
             task = asyncio.ensure_future(self._connect())

@@ -10,7 +10,7 @@ from serving.errors import TooLarge, Unreadable
 
 _MOST_HEADERS = 8 * 1024  # bytes, of one part; what is there takes many times its size
 _USUAL_HEADER = 256  # bytes; longer ones are not remembered
-_MOST_OPTIONS = 1024  # bytes of a header that is taken apart, which takes the square of them; a file's name has 255
+_MOST_OPTIONS = 2048  # bytes of a header that is taken apart: of more the time is the square; a long name has half
 _FOLD = re.compile(rb"\r\n[ \t]+")  # a header that goes on in the next line
 
 

@@ -95,7 +95,8 @@ def check_engine(choice: EngineChoice) -> None:
             f"CIFAR_ENGINE={choice.name!r} needs a CUDA device, and the driver finds none here; "
             "CIFAR_ALLOW_FALLBACK=true lets the CPU answer, CIFAR_ENGINE=auto takes what there is."
         )
-    if not choice.allow_fallback and not is_installed(choice.name):
+    may_fall_back = ENGINES[choice.name].cuda and choice.allow_fallback
+    if not may_fall_back and not is_installed(choice.name):
         raise InputError(
             f"CIFAR_ENGINE={choice.name!r} needs {library(choice.name)}, which is not installed here; install it, or "
             "let CIFAR_ENGINE=auto take what there is."

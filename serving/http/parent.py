@@ -1,6 +1,7 @@
 """The parent process, BentoML's: it watches over the workers, by circus, and tells them when the whole server stops."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +14,37 @@ END = "stopping"  # a file in the folder of all workers: the server stops, and t
 _LOOK = 2  # seconds between two looks whether the workers live; BentoML's figure is 10
 _BUSY = 0.05  # seconds between looks whether circus has done what it does
 
-_create = circus.create_standalone_arbiter
+_stop: Any = circus.Arbiter.stop
 
 
 def watch_over_workers() -> None:
-    """Have BentoML watch over its workers as `create_arbiter` does."""
+    """Have BentoML look more often, replace workers in a container too, and stop whenever it is told to.
+
+    In a container it would replace none, for the container to end and be started again; but it only ends with its last.
+    """
+    kind: Any = circus.Arbiter
+    kind.stop = stop
+    create: Any = partial(circus.create_standalone_arbiter, check_delay=_LOOK)
+
+    def create_arbiter(*arguments: Any, **options: Any) -> Any:
+        arbiter = create(*arguments, **options)
+        for watcher in arbiter.watchers:
+            watcher.respawn = True
+        return arbiter
+
     circus.create_standalone_arbiter = create_arbiter
 
 
-def create_arbiter(*arguments: Any, threaded: bool = False, **options: Any) -> Any:
-    """BentoML's, which looks more often, announces its end, and stops also if it is told so while it replaces a worker.
+@gen.coroutine
+def stop(arbiter: Any) -> Any:
+    """BentoML's `Arbiter.stop`, announced; where circus does something else, as replacing a worker, after that.
 
-    circus's own raises an error then, which nobody sees, and the signal is lost. In a container BentoML replaces no
-    worker, for the container to end and be started again; but it only ends with its last one.
+    circus itself raises an error then, which nobody sees, and the signal is lost.
     """
-    arbiter: Any = _create(*arguments, threaded=threaded, check_delay=_LOOK, **options)
-    for watcher in arbiter.watchers:
-        watcher.respawn = True
-    if threaded:  # inside a program, which stops it from another thread
-        arbiter.exit_stack.callback(announce_end, arbiter)
-        return arbiter
-    stop = arbiter.stop
-
-    @gen.coroutine
-    def stop_when_free() -> Any:
-        while arbiter._exclusive_running_command is not None:
-            yield gen.sleep(_BUSY)
-        announce_end(arbiter)
-        yield stop()
-
-    arbiter.stop = stop_when_free
-    return arbiter
+    while arbiter._exclusive_running_command is not None:
+        yield gen.sleep(_BUSY)
+    announce_end(arbiter)
+    yield _stop(arbiter)
 
 
 def announce_end(arbiter: Any) -> None:

@@ -40,6 +40,7 @@ _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-
 # Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
 _INLINE_BYTES = 64 * 1024
 _INLINE_PIXELS = 256 * 256
+_INLINE_PICTURES = 4  # a note on which side is up may cost 20 ms
 _LARGE_PIXELS = 1024 * 1024
 
 
@@ -53,9 +54,16 @@ class Opened:
 
     @property
     def encoded_pixels(self) -> int:
+        return sum(image.width * image.height for image in self._encoded())
+
+    @property
+    def pictures(self) -> int:
+        return len(self._encoded())
+
+    def _encoded(self) -> list[Image.Image]:
         if isinstance(self.images, np.ndarray):
-            return 0
-        return sum(image.width * image.height for image in self.images if isinstance(image, Image.Image))
+            return []
+        return [image for image in self.images if isinstance(image, Image.Image)]
 
 
 class RequestReader:
@@ -96,11 +104,7 @@ class RequestReader:
             await self._fill(body, request)
             threads = self._threads if body.size > _INLINE_BYTES else None
             opened = await run(threads, parse, body.join(), content_type, query)
-            if opened.encoded_pixels > _LARGE_PIXELS:
-                threads = self._large
-            elif opened.encoded_pixels > _INLINE_PIXELS:
-                threads = self._threads
-            return await run(threads, decode_all, opened), opened.options
+            return await run(self._decoder(opened), decode_all, opened), opened.options
         finally:
             body.give_back()
 
@@ -112,6 +116,13 @@ class RequestReader:
         self._check_pixels(Opened(list(pictures), options))
         # In the one thread, as Pillow must not read a picture that two callers share in two.
         return await run(self._large, look_at_all, pictures)
+
+    def _decoder(self, opened: Opened) -> Executor | None:
+        """The threads that decode the pictures; none where it is done at once."""
+        pixels = opened.encoded_pixels
+        if pixels > _LARGE_PIXELS:
+            return self._large
+        return self._threads if pixels > _INLINE_PIXELS or opened.pictures > _INLINE_PICTURES else None
 
     async def _fill(self, body: HeldBody, request: Request) -> None:
         limit, trace = self._settings.max_bytes, trace_of(request.scope)
