@@ -13,6 +13,15 @@ Pixels = npt.NDArray[np.uint8]
 _WHITE = (255, 255, 255, 255)
 _STRIP_PIXELS = 1024 * 1024
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two of the 4 or 16 shades that a PNG of so many bits has
+_UPRIGHT = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: antialiased
 
 
@@ -31,10 +40,10 @@ def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
 
 
 def upright(picture: Image.Image) -> Image.Image:
+    """As `ImageOps.exif_transpose`, which also writes all EXIF anew, for nobody: of thousands of tags in a second."""
     try:
-        # Most pictures stand upright, and asking Pillow to transpose one costs a copy.
-        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(picture) if turned else picture
+        method = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return picture if method is None else picture.transpose(method)
     except (SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged note on a picture that is whole
         return picture
 

@@ -15,7 +15,7 @@ _PREFIX = "CIFAR_"
 _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
 # What Kubernetes tells every container of a service that is called cifar or cifar-…, with "=" and the value.
-_LINK = re.compile(r"CIFAR_(.*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
+_LINK = re.compile(r"CIFAR_(\w*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"

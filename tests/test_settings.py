@@ -76,6 +76,10 @@ def test_what_kubernetes_tells_of_a_service_of_our_name_is_no_setting(service: s
     assert load_settings({f"{service}_{name}": value}) == Settings()
 
 
+def test_a_value_that_looks_like_such_a_name_is_a_value() -> None:
+    assert load_settings({"CIFAR_MODEL": "a_SERVICE_HOST=b"}).model == "a_SERVICE_HOST=b"
+
+
 @pytest.mark.parametrize("name", ["CIFAR_PORT", "CIFAR_HTTP_PORT"])
 def test_a_port_that_somebody_wants_to_set_is_no_link(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} is no setting"):

@@ -11,7 +11,7 @@ from PIL import ImageFile, PngImagePlugin
 
 _READ = {b"exif", b"Raw profile type exif", b"XML:com.adobe.xmp"}  # keywords
 _LONGEST = max(map(len, _READ)) + 1
-_MOST = 128 * 1024  # bytes of a text, packed or not
+_MOST = 144 * 1024  # bytes of a text, packed or not: as much as the longest EXIF of a JPEG has in hexadecimal digits
 
 Chunk = Callable[[Any, int, int], bytes]  # of PngStream: reads what stands at a place, and returns it for its checksum
 

@@ -40,7 +40,7 @@ _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-
 # Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
 _INLINE_BYTES = 64 * 1024
 _INLINE_PIXELS = 256 * 256
-_INLINE_PICTURES = 4  # a note on which side is up may cost 20 ms
+_INLINE_PICTURES = 4
 _LARGE_PIXELS = 1024 * 1024
 
 
@@ -104,7 +104,7 @@ class RequestReader:
             await self._fill(body, request)
             threads = self._threads if body.size > _INLINE_BYTES else None
             opened = await run(threads, parse, body.join(), content_type, query)
-            return await run(self._decoder(opened), decode_all, opened), opened.options
+            return await run(self._decoder(opened, body.size), decode_all, opened), opened.options
         finally:
             body.give_back()
 
@@ -117,12 +117,14 @@ class RequestReader:
         # In the one thread, as Pillow must not read a picture that two callers share in two.
         return await run(self._large, look_at_all, pictures)
 
-    def _decoder(self, opened: Opened) -> Executor | None:
-        """The threads that decode the pictures; none where it is done at once."""
-        pixels = opened.encoded_pixels
+    def _decoder(self, opened: Opened, size: int) -> Executor | None:
+        """The threads that decode the pictures of a body of `size` bytes; none where it is done at once."""
+        pixels, pictures = opened.encoded_pixels, opened.pictures
         if pixels > _LARGE_PIXELS:
             return self._large
-        return self._threads if pixels > _INLINE_PIXELS or opened.pictures > _INLINE_PICTURES else None
+        if pictures and size > _INLINE_BYTES:  # which may be notes, that take longer than pixels
+            return self._threads
+        return self._threads if pixels > _INLINE_PIXELS or pictures > _INLINE_PICTURES else None
 
     async def _fill(self, body: HeldBody, request: Request) -> None:
         limit, trace = self._settings.max_bytes, trace_of(request.scope)
