@@ -39,7 +39,8 @@ read_few_notes()
 def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Image.Image:
     """Read the header of an encoded picture and no more; `index` is its place in the request, for the errors.
 
-    Raises Unreadable (no such picture), TooLarge (more than `max_pixels`) and, when `strict`, Unacceptable (not 32x32).
+    Raises Unreadable (no such picture), TooLarge (more than `max_pixels`) and Unacceptable (a large BMP in run lengths
+    and, when `strict`, what is not 32x32).
     """
     if not data:
         raise Unreadable("The picture is empty: 0 bytes.", index=index)

@@ -1,7 +1,6 @@
 """The parent process, BentoML's: it watches over the workers, by circus, and tells them when the whole server stops."""
 
 import contextlib
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ def watch_over_workers() -> None:
     """
     kind: Any = circus.Arbiter
     kind.stop = stop
-    create: Any = partial(circus.create_standalone_arbiter, check_delay=_LOOK)
+    create: Any = circus.create_standalone_arbiter
 
     def create_arbiter(*arguments: Any, **options: Any) -> Any:
-        arbiter = create(*arguments, **options)
+        arbiter = create(*arguments, check_delay=_LOOK, **options)
         for watcher in arbiter.watchers:
             watcher.respawn = True
         return arbiter
