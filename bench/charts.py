@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from bench.growth import PARTS, Growth
 from bench.serving.open_loop import OpenLoop
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round
+from bench.serving.rounds import CONNECTIONS, Round, all_turns, pairs
 from bench.serving.server import OURS
 from bench.serving.wrk import ClosedLoop
 from cifar_models.atomic import replacing
@@ -112,11 +112,7 @@ def ratios(rounds: Sequence[Round], others: Sequence[str], folder: Path) -> str:
         for point, connections in enumerate(CONNECTIONS):
             shade = 0.35 + 0.65 * point / max(1, len(CONNECTIONS) - 1)
             for row, name in enumerate(others):
-                values = [
-                    round_.closed[OURS][point].rate / round_.closed[name][point].rate
-                    for round_ in rounds
-                    if round_.closed[name][point].rate
-                ]
+                values = [ours.rate / other.rate for ours, other in pairs(rounds, name, connections)]
                 if not values:
                     continue
                 value = median(values)
@@ -147,9 +143,7 @@ def throughput(rounds: Sequence[Round], servers: Sequence[str], folder: Path) ->
         ]
         for plot, title, value in values:
             for name in servers:
-                points = [
-                    median(value(round_.closed[name][point]) for round_ in rounds) for point in range(len(CONNECTIONS))
-                ]
+                points = [median(map(value, all_turns(rounds, name, many))) for many in CONNECTIONS]
                 plot.plot(
                     CONNECTIONS, points, "o-", color=_COLOURS[name], label=_NAMES[name], zorder=3 if name == OURS else 2
                 )

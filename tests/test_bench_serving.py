@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from conftest import ServerProcess, command
 
 from bench.serving.errors import ServerDied, WrongAnswer
 from bench.serving.open_loop import Phase, open_loop, poisson_schedule
+from bench.serving.rounds import ask
 from bench.serving.server import OURS, SERVERS, free_port, running
 from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
@@ -114,6 +116,19 @@ def test_a_peer_gives_the_same_answers(name: str, pictures: Workload) -> None:
         assert list(run.statuses) == ["200"]
         assert 0 < startup.ready <= startup.first_answer
         assert 0 < startup.memory.worker_rss <= startup.memory.rss
+
+
+@needs_wrk
+def test_a_server_rests_when_it_is_not_its_turn(pictures: Workload) -> None:
+    with running("uvicorn", pictures) as (server, _):
+        server.pause()
+        assert ask(server, pictures, connections=4, seconds=1).rate > 0
+        computed = server.cpu_seconds()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=1) as asking:
+            asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                asking.recv(1)
+        assert server.cpu_seconds() == computed
 
 
 def test_a_server_that_dies_ends_the_run_with_its_log(pictures: Workload, monkeypatch: pytest.MonkeyPatch) -> None:

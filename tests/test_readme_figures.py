@@ -1,19 +1,18 @@
 """The figures that the README shows are those of the files that they were taken from."""
 
-import json
 import math
 from statistics import median
-from typing import Any
 
 from bodies import DEFAULT
 from conftest import MODELS, ROOT
 
-from bench.serving.server import OURS
+from bench.serving.report import read_report
+from bench.serving.rounds import pairs
 from bench.serving.workload import BULK
 from cifar_models.bundle import read_manifest
 
 README = (ROOT / "README.md").read_text()
-ROUNDS: list[dict[str, Any]] = json.loads((ROOT / "docs" / "benchmarks" / "serving.json").read_text())["rounds"]
+ROUNDS = read_report(ROOT / "docs" / "benchmarks" / "serving.json").rounds
 CROWDS = (32, 128)  # connections
 
 
@@ -30,16 +29,11 @@ def test_the_ratios_are_the_lower_ones_of_both_crowds() -> None:
 
 
 def test_the_share_of_the_engine_is_that_of_the_run() -> None:
-    shares = [BULK * round_["bulk"][0]["rate"] / max(round_["engine"].values()) for round_ in ROUNDS]
+    shares = [BULK * round_.bulk[0].rate / max(round_.engine.values()) for round_ in ROUNDS]
     assert f"| {median(shares):.0%} |".replace("%", " %") in README
 
 
 def ratio(other: str) -> float:
-    """Right answers a second, ours divided by the other's: the median of the rounds, cut to a decimal."""
-    ratios = [median(rate(round_, OURS, crowd) / rate(round_, other, crowd) for round_ in ROUNDS) for crowd in CROWDS]
+    """Right answers a second, ours divided by the other's: the median of the turns, cut to a decimal."""
+    ratios = [median(ours.rate / theirs.rate for ours, theirs in pairs(ROUNDS, other, crowd)) for crowd in CROWDS]
     return math.floor(10 * min(ratios)) / 10
-
-
-def rate(round_: dict[str, Any], server: str, connections: int) -> float:
-    (found,) = (point["rate"] for point in round_["closed"][server] if point["connections"] == connections)
-    return float(found)

@@ -1,4 +1,4 @@
-"""What every peer shares with ours: the file, the engine's threads, the decoding, the answer, the frozen heap."""
+"""What every peer shares: the file, the engine's threads, Pillow's decoding, the answer, the frozen heap."""
 
 import gc
 from pathlib import Path

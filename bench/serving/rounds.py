@@ -1,7 +1,12 @@
-"""Rounds: in each, the engine and every server in turn, so that what else the machine does hits all alike."""
+"""Rounds: in each, every server in short turns, so that what else the machine does hits all alike.
+
+All are started, and those whose turn it is not are paused. What shares this machine may slow it down by half for a
+minute, so that turns must be shorter than that, and only those that follow each other can be compared.
+"""
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from bench.serving.engine import engine_rates
@@ -13,6 +18,7 @@ PARTS = ("engine", "startup", "closed", "bulk", "open", "sweep")
 CONNECTIONS = (1, 8, 32, 128)
 _BULK_CONNECTIONS = 4
 _WARM_UP = (32, 1.0)  # connections, seconds
+_TURN = 2.0  # seconds, or a little more or less, to make whole turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,12 @@ class Round:
 
     engine: dict[int, float]  # images a second by images of a batch
     startup: dict[str, Startup]  # by server
-    closed: dict[str, list[ClosedLoop]]  # by server, of CONNECTIONS
+    closed: dict[str, list[ClosedLoop]]  # by server, turn after turn, of CONNECTIONS each
     bulk: list[ClosedLoop] = field(default_factory=list)  # of raw pixels, ours only
+
+    def turns(self, server: str, connections: int) -> list[ClosedLoop]:
+        """In their order; none of a server that was not asked."""
+        return [turn for turn in self.closed.get(server, []) if turn.connections == connections]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +47,64 @@ class Plan:
 
     def run(self, number: int) -> Round:
         """Round `number`, from 0; each begins with another server."""
-        names = [name for name in self.servers if self._asks(name)]
-        result = Round({} if OURS in names else self._engine(), {}, {})
-        turn = number % max(1, len(names))
-        for name in (*names[turn:], *names[:turn]):
-            note(f"round {number + 1}: {name}")
-            with running(name, self.pictures) as (server, startup):
-                result.startup[name] = startup
-                result.closed[name] = self._closed(server)
-                if name == OURS:
-                    result.bulk.extend(self._bulk(server))
-                    result.engine.update(self._engine())  # at once: in a minute this machine may be a slower one
+        result, servers = Round({}, {}, {}), dict[str, ServerProcess]()
+        with ExitStack() as stack:
+            for name in rotated([name for name in self.servers if self._asks(name)], number):
+                note(f"round {number + 1}: start of {name}")
+                servers[name], result.startup[name] = stack.enter_context(running(name, self.pictures))
+                servers[name].pause()
+            result.closed.update(self._closed(servers))
+            if OURS in servers:
+                result.bulk.extend(self._bulk(servers[OURS]))
+            result.engine.update(self._engine())  # at once: in a minute this machine may be a slower one
         return result
 
     def _asks(self, name: str) -> bool:
         return "startup" in self.parts or "closed" in self.parts or (name == OURS and "bulk" in self.parts)
 
-    def _closed(self, server: ServerProcess) -> list[ClosedLoop]:
+    def _closed(self, servers: dict[str, ServerProcess]) -> dict[str, list[ClosedLoop]]:
         if "closed" not in self.parts:
-            return []
-        connections, seconds = _WARM_UP
-        closed_loop(server, self.pictures, connections=connections, seconds=seconds)
-        return [closed_loop(server, self.pictures, connections=many, seconds=self.seconds) for many in CONNECTIONS]
+            return {}
+        for server in servers.values():
+            ask(server, self.pictures, *_WARM_UP)
+        found: dict[str, list[ClosedLoop]] = {name: [] for name in servers}
+        turns = max(1, round(self.seconds / _TURN))
+        for turn in range(turns):
+            for connections in CONNECTIONS:
+                note(f"turn {turn + 1} of {turns}, {connections} connections")
+                for name in rotated(list(servers), turn):
+                    found[name].append(ask(servers[name], self.pictures, connections, self.seconds / turns))
+        return found
 
     def _bulk(self, server: ServerProcess) -> list[ClosedLoop]:
-        if "bulk" not in self.parts:
-            return []
-        return [closed_loop(server, self.batches, connections=_BULK_CONNECTIONS, seconds=self.seconds)]
+        return [ask(server, self.batches, _BULK_CONNECTIONS, self.seconds)] if "bulk" in self.parts else []
 
     def _engine(self) -> dict[int, float]:
         return engine_rates(self.seconds / 2) if "engine" in self.parts else {}
+
+
+def ask(server: ServerProcess, workload: Workload, connections: int, seconds: float) -> ClosedLoop:
+    """A turn of a server that is paused before and after it."""
+    server.resume()
+    run = closed_loop(server, workload, connections=connections, seconds=seconds)
+    server.pause()
+    return run
+
+
+def rotated(names: Sequence[str], number: int) -> list[str]:
+    """Another one is first for each number."""
+    first = number % max(1, len(names))
+    return [*names[first:], *names[:first]]
+
+
+def all_turns(rounds: Sequence[Round], server: str, connections: int) -> list[ClosedLoop]:
+    return [turn for round_ in rounds for turn in round_.turns(server, connections)]
+
+
+def pairs(rounds: Sequence[Round], other: str, connections: int) -> list[tuple[ClosedLoop, ClosedLoop]]:
+    """Our turns and the other server's beside them, but for those in which one of them gave no right answer."""
+    found = zip(all_turns(rounds, OURS, connections), all_turns(rounds, other, connections), strict=True)
+    return [(ours, theirs) for ours, theirs in found if ours.rate and theirs.rate]
 
 
 def note(text: str) -> None:

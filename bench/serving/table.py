@@ -8,7 +8,7 @@ from bench.markdown import grid
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round
+from bench.serving.rounds import CONNECTIONS, Round, all_turns, pairs
 from bench.serving.server import OURS, TITLES, Startup
 from bench.serving.sweep import Sweep
 from bench.serving.workload import BULK
@@ -41,7 +41,7 @@ def origin(machine: dict[str, Any]) -> str:
 
 
 def parts(report: Report) -> dict[str, str]:
-    """The text of every section that was measured, without its heading; the medians of the rounds."""
+    """The text of every section that was measured, without its heading; the medians of the rounds and turns."""
     rounds, found = report.rounds, {}
     servers = [name for name in TITLES if any(round_.closed.get(name) for round_ in rounds)]
     if OURS in servers and len(servers) > 1:
@@ -62,15 +62,14 @@ def parts(report: Report) -> dict[str, str]:
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
-    """Of the figures in the same round; the CPU's time is the one that other processes disturb least."""
+    """Of turns beside each other; the CPU's time is what other processes disturb least."""
 
     def table(title: str, ratio: Callable[[ClosedLoop, ClosedLoop], float]) -> str:
-        def cell(name: str, point: int) -> str:
-            pairs = [(round_.closed[OURS][point], round_.closed[name][point]) for round_ in rounds]
-            values = [ratio(ours, other) for ours, other in pairs if ours.rate and other.rate]
+        def cell(name: str, connections: int) -> str:
+            values = [ratio(*pair) for pair in pairs(rounds, name, connections)]
             return f"{median(values):.2f}" if values else "no right answer"
 
-        rows = [[TITLES[name], *(cell(name, point) for point in range(len(CONNECTIONS)))] for name in others]
+        rows = [[TITLES[name], *(cell(name, many) for many in CONNECTIONS)] for name in others]
         return grid([title, *(f"c={many}" for many in CONNECTIONS)], rows)
 
     rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
@@ -79,16 +78,16 @@ def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
 
 
 def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
-    def row(name: str, point: int) -> list[str]:
-        runs = [round_.closed[name][point] for round_ in rounds]
+    def row(name: str, connections: int) -> list[str]:
+        runs = all_turns(rounds, name, connections)
         middle = middle_of(runs)
         counts = [str(sum(run.refused for run in runs)), str(sum(run.lost for run in runs)), "0"]
         times = [f"{middle(lambda run: run.p50_ms):.1f}", f"{middle(lambda run: run.p99_ms):.1f}"]
         cost = f"{middle(lambda run: run.cpu_ms):.2f}"
-        return [TITLES[name], str(CONNECTIONS[point]), f"{middle(lambda run: run.rate):.0f}", *times, cost, *counts]
+        return [TITLES[name], str(connections), f"{middle(lambda run: run.rate):.0f}", *times, cost, *counts]
 
     head = ["server", "connections", "right answers/s", "p50 ms", "p99 ms", "CPU ms each", "refused", "lost", "wrong"]
-    rows = [row(name, point) for name in servers for point in range(len(CONNECTIONS))]
+    rows = [row(name, many) for name in servers for many in CONNECTIONS]
     return grid(head, rows)
 
 
