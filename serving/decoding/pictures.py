@@ -5,15 +5,18 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.picture import Pixels, to_pixels
+from serving.decoding.plain_png import PlainPng, read_plain
 from serving.decoding.png_notes import read_few_notes
 from serving.errors import TooLarge, Unacceptable, Unreadable
+
+Picture: TypeAlias = Image.Image | PlainPng  # known by its header alone, until it is decoded
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
@@ -36,22 +39,16 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same 
 read_few_notes()
 
 
-def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Image.Image:
+def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Picture:
     """Read the header of an encoded picture and no more; `index` is its place in the request, for the errors.
 
     Raises Unreadable (no such picture), TooLarge (more than `max_pixels`) and Unacceptable (a large BMP in run lengths
     and, when `strict`, what is not 32x32).
     """
-    if not data:
-        raise Unreadable("The picture is empty: 0 bytes.", index=index)
-    if data.startswith(_JPEG):
-        check_jpeg(data, index=index)
-    with refusing(index):
-        file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
-        picture = Image.open(file, formats=FORMATS)
+    picture = read_plain(data) or open_with_pillow(data, index=index)
     check_size(picture, index=index, max_pixels=max_pixels, strict=strict)
-    pixels = picture.width * picture.height
-    if picture.info.get("compression") in _RUN_LENGTHS and pixels > _MOST_RUN_LENGTH_PIXELS:
+    width, height = picture.size
+    if picture.info.get("compression") in _RUN_LENGTHS and width * height > _MOST_RUN_LENGTH_PIXELS:
         raise Unacceptable(
             f"The picture is a BMP in run lengths with more than {_MOST_RUN_LENGTH_PIXELS} pixels; save it otherwise.",
             index=index,
@@ -59,7 +56,17 @@ def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = Fal
     return picture
 
 
-def check_size(picture: Image.Image, *, index: int, max_pixels: int, strict: bool) -> None:
+def open_with_pillow(data: bytes, *, index: int) -> Image.Image:
+    if not data:
+        raise Unreadable("The picture is empty: 0 bytes.", index=index)
+    if data.startswith(_JPEG):
+        check_jpeg(data, index=index)
+    with refusing(index):
+        file = io.BytesIO(data) if len(data) <= _SMALL_FILE else CountedReads(data)
+        return Image.open(file, formats=FORMATS)
+
+
+def check_size(picture: Picture, *, index: int, max_pixels: int, strict: bool) -> None:
     """Raises TooLarge (more than `max_pixels`) and, when `strict`, Unacceptable (not 32x32)."""
     width, height = picture.size
     if width * height > max_pixels:
@@ -100,13 +107,6 @@ class MetadataBytes:
     def __init__(self) -> None:
         self._total = 0
 
-    @contextmanager
-    def counted(self, picture: Image.Image) -> Iterator[None]:
-        """What is read of `picture` in the block. Raises TooLarge."""
-        known = size_of(picture.info)
-        yield
-        self.count(size_of(picture.info) - known)
-
     def count(self, size: int) -> None:
         """Raises TooLarge."""
         self._total += size
@@ -121,8 +121,13 @@ def size_of(info: Mapping[Any, Any]) -> int:
     return sum(len(value) for value in info.values() if isinstance(value, str | bytes))
 
 
-def decode_picture(picture: Image.Image, *, index: int) -> Pixels:
+def decode_picture(picture: Picture, *, index: int) -> Pixels:
     """The pixels of an opened picture, uint8 [32, 32, 3], and its end; Unreadable when its data are damaged."""
+    if isinstance(picture, PlainPng):
+        pixels = picture.decode()
+        if pixels is not None:
+            return pixels
+        picture = open_with_pillow(picture.file, index=index)  # which says what is wrong with it
     with closing(picture):  # `with picture` would close the file and keep the bitmap
         return look_at(picture, index=index)
 

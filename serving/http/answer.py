@@ -9,11 +9,20 @@ from starlette.responses import Response
 from serving.errors import Refusal
 
 _LONGEST_MESSAGE = 500  # characters
+_JSON = (b"content-type", b"application/json")
 
 
 def json_response(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps(content, separators=(",", ":")).encode()
     return Response(body, status, headers, media_type="application/json")
+
+
+class Prediction(Response):
+    """An answer that is JSON already, with its Server-Timing: Starlette would look at each header again, as text."""
+
+    def __init__(self, body: bytes, timing: bytes) -> None:
+        self.status_code, self.background, self.body = 200, None, body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON, (b"server-timing", timing)]
 
 
 def refusal_response(refusal: Refusal) -> Response:

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import Busy, EngineFailed, MethodNotAllowed, NotFound, Refusal
-from serving.http.answer import json_response, refusal_response
+from serving.http.answer import Prediction, json_response, refusal_response
 from serving.http.connection import CROWDED
 from serving.http.server import Server
 from serving.observing.metrics import CONTENT_TYPE
@@ -87,8 +87,7 @@ class App:
                 "There are too many connections; try again later, over one that is open already if there is one."
             )
         answer = await self._server.classify(request)
-        timing = {"Server-Timing": trace_of(request.scope).server_timing()}
-        return Response(answer, headers=timing, media_type="application/json")
+        return Prediction(answer, trace_of(request.scope).server_timing())
 
     async def _models(self, request: Request) -> Response:
         return json_response(self._server.models())

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from cifar_models.picture import Pixels
 from serving.decoding.budget import HeldBody, HeldBytes
@@ -20,6 +20,7 @@ from serving.decoding.multipart import parse_form
 from serving.decoding.options import Options, by_name, parse_options
 from serving.decoding.pictures import (
     MetadataBytes,
+    Picture,
     check_size,
     decode_base64,
     decode_picture,
@@ -48,22 +49,22 @@ _LARGE_PIXELS = 1024 * 1024
 class Opened:
     """A request whose pictures are known by their headers alone."""
 
-    images: list[Image.Image | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
+    images: list[Picture | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
     options: Options
     metadata: MetadataBytes = field(default_factory=MetadataBytes)
 
     @property
     def encoded_pixels(self) -> int:
-        return sum(image.width * image.height for image in self._encoded())
+        return sum(width * height for width, height in (picture.size for picture in self._encoded()))
 
     @property
     def pictures(self) -> int:
         return len(self._encoded())
 
-    def _encoded(self) -> list[Image.Image]:
+    def _encoded(self) -> list[Picture]:
         if isinstance(self.images, np.ndarray):
             return []
-        return [image for image in self.images if isinstance(image, Image.Image)]
+        return [image for image in self.images if not isinstance(image, np.ndarray)]
 
 
 class RequestReader:
@@ -93,15 +94,17 @@ class RequestReader:
             raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
 
     async def _read(self, request: Request) -> tuple[Pixels, Options]:
-        content_type = request.headers.get("content-type", "")
-        encoding = request.headers.get("content-encoding", "identity")
+        # The first of a name counts. Starlette's headers are looked for one by one, in text made anew for each.
+        headers = dict(reversed(request.scope["headers"]))
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
         if encoding.lower() != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
         parse = self._parser(content_type)
         query = by_name(request.query_params.multi_items()) if request.scope["query_string"] else {}
         body = HeldBody(self._held)
         try:
-            await self._fill(body, request)
+            await self._fill(body, request, headers.get(b"content-length", b"0"))
             threads = self._threads if body.size > _INLINE_BYTES else None
             opened = await run(threads, parse, body.join(), content_type, query)
             return await run(self._decoder(opened, body.size), decode_all, opened), opened.options
@@ -126,12 +129,15 @@ class RequestReader:
             return self._threads
         return self._threads if pixels > _INLINE_PIXELS or pictures > _INLINE_PICTURES else None
 
-    async def _fill(self, body: HeldBody, request: Request) -> None:
-        limit, trace = self._settings.max_bytes, trace_of(request.scope)
-        announced = request.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > limit:
-            raise TooLarge(f"The body has {announced} bytes; at most {limit} are taken.")
-        async for chunk in request.stream():
+    async def _fill(self, body: HeldBody, request: Request, announced: bytes) -> None:
+        limit, trace, more = self._settings.max_bytes, trace_of(request.scope), True
+        if announced.isdigit() and int(announced) > limit:
+            raise TooLarge(f"The body has {announced.decode()} bytes; at most {limit} are taken.")
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             if body.size + len(chunk) > limit:
                 raise TooLarge(f"The body has more than {limit} bytes.")
             body.append(chunk)
@@ -187,7 +193,7 @@ class RequestReader:
                 f"at most {self._settings.max_pixels} are taken."
             )
 
-    def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Image.Image | Pixels:
+    def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Picture | Pixels:
         if isinstance(source, Refusal):
             raise source
         if isinstance(source, np.ndarray):
@@ -226,9 +232,10 @@ def decode_all(opened: Opened) -> Pixels:
         return images
     decoded = []
     for index, image in enumerate(images):
-        if isinstance(image, Image.Image):
-            with opened.metadata.counted(image):
-                image = images[index] = decode_picture(image, index=index)
+        if not isinstance(image, np.ndarray):
+            picture, known = image, size_of(image.info)
+            image = images[index] = decode_picture(picture, index=index)
+            opened.metadata.count(size_of(picture.info) - known)  # what stood behind the pixels
         decoded.append(image)
     return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
 

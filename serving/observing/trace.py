@@ -36,13 +36,13 @@ class Trace:
         if self.receive is not None:
             self.decode = perf_counter() - self.start - self.receive
 
-    def server_timing(self) -> str:
+    def server_timing(self) -> bytes:
         """What its time went to so far, in milliseconds: the value of a Server-Timing header (W3C)."""
-        steps = {"receive": self.receive, "decode": self.decode, "queue": self.queue, "inference": self.inference}
+        steps = {b"receive": self.receive, b"decode": self.decode, b"queue": self.queue, b"inference": self.inference}
         known = {name: seconds for name, seconds in steps.items() if seconds is not None}
-        known["total"] = perf_counter() - self.start
-        entries = [f"{name};dur={1000 * seconds:.3f}" for name, seconds in known.items()]
-        return ", ".join(entries if self.batch is None else [*entries, f'batch;desc="{self.batch}"'])
+        known[b"total"] = perf_counter() - self.start
+        entries = [b"%b;dur=%.3f" % (name, 1000 * seconds) for name, seconds in known.items()]
+        return b", ".join(entries if self.batch is None else [*entries, b'batch;desc="%d"' % self.batch])
 
     def refused(self, code: str, message: str) -> None:
         self.code = code
