@@ -25,7 +25,7 @@ class ClosedLoop:
     """What one run of wrk saw."""
 
     connections: int
-    rate: float  # right answers a second
+    rate: float  # right answers a second, once all connections are busy
     p50_ms: float  # of all answers, refusals too
     p99_ms: float
     cpu_ms: float  # that the server's processes computed for each right answer; little depends on what else runs
@@ -73,7 +73,7 @@ def read(result: dict[str, float | dict[str, int]], connections: int, cpu_second
         )
     return ClosedLoop(
         connections,
-        numbers["right"] / numbers["seconds"],
+        numbers["rate"],
         numbers["p50_ms"],
         numbers["p99_ms"],
         1000 * cpu_seconds / max(1.0, numbers["right"]),
