@@ -39,7 +39,7 @@ def report() -> Report:
         name: [closed(many, rate / slow) for slow in (1, 2) for many in CONNECTIONS] for name, rate in rates.items()
     }
     sweep = Sweep(800, {name: [opened(rate / 2), opened(rate)] for name, rate in rates.items()})
-    return Report(describe_machine(), {}, [Round({1: 1000.0, 64: 2000.0}, starts, runs)], None, sweep)
+    return Report(describe_machine(), {}, [Round([{1: 1000.0, 64: 2000.0}], starts, runs)], None, sweep)
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
     for section in ("## Engine alone", "## Open loop"):
         assert section in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["rounds"][0]["engine"].keys() == {"1", "32", "64", "256"}
+    assert report["rounds"][0]["engine"][0].keys() == {"1", "32", "64", "256"}
     assert report["open"]["saturation"] > 0
     assert [run["phase"] for run in report["open"]["overload"]] == [
         "before",

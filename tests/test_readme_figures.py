@@ -8,7 +8,7 @@ from conftest import MODELS, ROOT
 
 from bench.serving.report import read_report
 from bench.serving.rounds import pairs
-from bench.serving.workload import BULK
+from bench.serving.table import shares_of_engine
 from cifar_models.bundle import read_manifest
 
 README = (ROOT / "README.md").read_text()
@@ -29,8 +29,7 @@ def test_the_ratios_are_the_lower_ones_of_both_crowds() -> None:
 
 
 def test_the_share_of_the_engine_is_that_of_the_run() -> None:
-    shares = [BULK * round_.bulk[0].rate / max(round_.engine.values()) for round_ in ROUNDS]
-    assert f"| {median(shares):.0%} |".replace("%", " %") in README
+    assert f"| {median(shares_of_engine(ROUNDS)):.0%} |".replace("%", " %") in README
 
 
 def ratio(other: str) -> float:

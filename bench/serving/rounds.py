@@ -17,7 +17,7 @@ from bench.serving.wrk import ClosedLoop, closed_loop
 PARTS = ("engine", "startup", "closed", "bulk", "open", "sweep")
 CONNECTIONS = (1, 8, 32, 128)
 _BULK_CONNECTIONS = 4
-_WARM_UP = (32, 1.0)  # connections, seconds
+_WARM_UP = 1.0  # seconds
 _TURN = 2.0  # seconds, or a little more or less, to make whole turns
 
 
@@ -25,10 +25,10 @@ _TURN = 2.0  # seconds, or a little more or less, to make whole turns
 class Round:
     """What was measured in one round; what was not asked for is empty."""
 
-    engine: dict[int, float]  # images a second by images of a batch
+    engine: list[dict[int, float]]  # turn after turn, images a second by images of a batch
     startup: dict[str, Startup]  # by server
     closed: dict[str, list[ClosedLoop]]  # by server, turn after turn, of CONNECTIONS each
-    bulk: list[ClosedLoop] = field(default_factory=list)  # of raw pixels, ours only
+    bulk: list[ClosedLoop] = field(default_factory=list)  # of raw pixels, ours only, each turn before one of the engine
 
     def turns(self, server: str, connections: int) -> list[ClosedLoop]:
         """In their order; none of a server that was not asked."""
@@ -47,17 +47,28 @@ class Plan:
 
     def run(self, number: int) -> Round:
         """Round `number`, from 0; each begins with another server."""
-        result, servers = Round({}, {}, {}), dict[str, ServerProcess]()
+        result, servers = Round([], {}, {}), dict[str, ServerProcess]()
         with ExitStack() as stack:
             for name in rotated([name for name in self.servers if self._asks(name)], number):
                 note(f"round {number + 1}: start of {name}")
                 servers[name], result.startup[name] = stack.enter_context(running(name, self.pictures))
                 servers[name].pause()
             result.closed.update(self._closed(servers))
-            if OURS in servers:
-                result.bulk.extend(self._bulk(servers[OURS]))
-            result.engine.update(self._engine())  # at once: in a minute this machine may be a slower one
+            for turn in range(self._turns):
+                note(f"turn {turn + 1} of {self._turns}, the engine alone")
+                if "bulk" in self.parts and OURS in servers:
+                    result.bulk.append(ask(servers[OURS], self.batches, _BULK_CONNECTIONS, self._turn))
+                if "engine" in self.parts:
+                    result.engine.append(engine_rates(self._turn / 2))
         return result
+
+    @property
+    def _turns(self) -> int:
+        return max(1, round(self.seconds / _TURN))
+
+    @property
+    def _turn(self) -> float:
+        return self.seconds / self._turns
 
     def _asks(self, name: str) -> bool:
         return "startup" in self.parts or "closed" in self.parts or (name == OURS and "bulk" in self.parts)
@@ -65,22 +76,16 @@ class Plan:
     def _closed(self, servers: dict[str, ServerProcess]) -> dict[str, list[ClosedLoop]]:
         if "closed" not in self.parts:
             return {}
-        for server in servers.values():
-            ask(server, self.pictures, *_WARM_UP)
         found: dict[str, list[ClosedLoop]] = {name: [] for name in servers}
-        turns = max(1, round(self.seconds / _TURN))
-        for turn in range(turns):
-            for connections in CONNECTIONS:
-                note(f"turn {turn + 1} of {turns}, {connections} connections")
+        # Few connections first, and each number warm: after a crowd BentoML's batching lets a lone request wait for long.
+        for connections in CONNECTIONS:
+            for server in servers.values():
+                ask(server, self.pictures, connections, _WARM_UP)
+            for turn in range(self._turns):
+                note(f"turn {turn + 1} of {self._turns}, {connections} connections")
                 for name in rotated(list(servers), turn):
-                    found[name].append(ask(servers[name], self.pictures, connections, self.seconds / turns))
+                    found[name].append(ask(servers[name], self.pictures, connections, self._turn))
         return found
-
-    def _bulk(self, server: ServerProcess) -> list[ClosedLoop]:
-        return [ask(server, self.batches, _BULK_CONNECTIONS, self.seconds)] if "bulk" in self.parts else []
-
-    def _engine(self) -> dict[int, float]:
-        return engine_rates(self.seconds / 2) if "engine" in self.parts else {}
 
 
 def ask(server: ServerProcess, workload: Workload, connections: int, seconds: float) -> ClosedLoop:

@@ -96,16 +96,23 @@ def middle_of(runs: Sequence[ClosedLoop]) -> Callable[[Callable[[ClosedLoop], fl
 
 
 def engine(rounds: Sequence[Round]) -> str:
-    sizes = rounds[0].engine
-    rates = [f"{median(round_.engine[size] for round_ in rounds):.0f}" for size in sizes]
+    turns = [turn for round_ in rounds for turn in round_.engine]
+    sizes = turns[0]
+    rates = [f"{median(turn[size] for turn in turns):.0f}" for size in sizes]
     return grid(["batch", *map(str, sizes)], [["images/s", *rates]])
 
 
 def bulk(rounds: Sequence[Round]) -> str:
     rates = [run.rate * BULK for round_ in rounds for run in round_.bulk]
     text = f"ours: {median(rates):.0f} images/s"
-    shares = [BULK * round_.bulk[0].rate / max(round_.engine.values()) for round_ in rounds if round_.engine]
-    return text + (f", {median(shares):.0%} of the engine's own best in the same round" if shares else "")
+    shares = shares_of_engine(rounds)
+    return text + (f", {median(shares):.0%} of the engine's own best in the turn beside it" if shares else "")
+
+
+def shares_of_engine(rounds: Sequence[Round]) -> list[float]:
+    """What raw pixels through HTTP get of what the engine gives by itself, in turns beside each other."""
+    turns = [turn for round_ in rounds for turn in zip(round_.bulk, round_.engine, strict=False)]
+    return [BULK * bulk.rate / max(rates.values()) for bulk, rates in turns]
 
 
 def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
