@@ -48,12 +48,18 @@ def measure(name: str, path: Path, data: Path) -> None:
     module, *arguments = _COMMANDS[name]
     arguments += ["--data", str(data)] if name == "training" else ["--json", str(path)]
     machine = describe_machine()
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise InputError(f"`python -m {module}` ended with {done.returncode} and said why above.")
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()  # and wait: it has servers to stop
+            raise
+    if process.returncode:
+        raise InputError(f"`python -m {module}` ended with {process.returncode} and said why above.")
     if name == "training":
         with replacing(path) as partial:
-            partial.write_text(json.dumps({"machine": machine, **json.loads(done.stdout)}, indent=2) + "\n")
+            partial.write_text(json.dumps({"machine": machine, **json.loads(said)}, indent=2) + "\n")
 
 
 def parse_options() -> argparse.Namespace:

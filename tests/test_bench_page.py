@@ -32,13 +32,11 @@ def opened(rate: float) -> OpenLoop:
 
 @pytest.fixture
 def report() -> Report:
-    """Ours answers twice as many as each of the others, in turns of which the second one is half as fast for all."""
-    rates = {name: 800.0 if name == OURS else 400.0 for name in SERVERS}
+    """In most turns ours answers twice as many as each of the others, though not by the medians of all turns."""
+    rates = {name: (800.0, 400.0, 100.0) if name == OURS else (400.0, 100.0, 50.0) for name in SERVERS}
     starts = {name: Startup(1.0, 1.5, Memory(200, None, 100)) for name in SERVERS}
-    runs = {
-        name: [closed(many, rate / slow) for slow in (1, 2) for many in CONNECTIONS] for name, rate in rates.items()
-    }
-    sweep = Sweep(800, {name: [opened(rate / 2), opened(rate)] for name, rate in rates.items()})
+    runs = {name: [closed(many, rate) for many in CONNECTIONS for rate in turns] for name, turns in rates.items()}
+    sweep = Sweep(800, {name: [opened(most / 2), opened(most)] for name, (most, *_) in rates.items()})
     return Report(describe_machine(), {}, [Round([{1: 1000.0, 64: 2000.0}], starts, runs)], None, sweep)
 
 

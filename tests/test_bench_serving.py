@@ -13,7 +13,7 @@ from conftest import ServerProcess, command
 
 from bench.serving.errors import ServerDied, WrongAnswer
 from bench.serving.open_loop import Phase, open_loop, poisson_schedule
-from bench.serving.rounds import ask
+from bench.serving.rounds import CONNECTIONS, ask, rotated
 from bench.serving.server import OURS, SERVERS, free_port, running
 from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
@@ -116,6 +116,22 @@ def test_a_peer_gives_the_same_answers(name: str, pictures: Workload) -> None:
         assert list(run.statuses) == ["200"]
         assert 0 < startup.ready <= startup.first_answer
         assert 0 < startup.memory.worker_rss <= startup.memory.rss
+
+
+@needs_wrk
+def test_all_servers_are_asked_in_turn() -> None:
+    options = ("--seconds", "1", "--rounds", "1", "--only", "closed", "--servers", "ours", "uvicorn")
+    said = command("bench.serving", *options).stdout
+    begin = "| ours under bare uvicorn (the bound) | "
+    rates, costs, *_ = (line for line in said.splitlines() if line.startswith(begin))
+    for row in (rates, costs):
+        assert all(0.3 < float(ratio) < 3 for ratio in row.split("|")[2:-1])
+    for connections in CONNECTIONS:
+        assert f"| ours (`bentoml serve`) | {connections} |" in said
+
+
+def test_another_server_is_first_each_time() -> None:
+    assert [rotated("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
 
 
 @needs_wrk

@@ -26,7 +26,8 @@ def main() -> None:
     find_wrk()
     if {"startup", "closed", "sweep"} & {*options.only}:
         check_peers(options.servers)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the servers are stopped too, which may be paused
+        signal.signal(number, lambda *_: sys.exit(143))
     allow_connections()
     machine = describe_machine()
     plan = Plan(single_pictures(), raw_batches(), options.only, options.servers, options.seconds)

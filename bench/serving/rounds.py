@@ -27,7 +27,7 @@ class Round:
 
     engine: list[dict[int, float]]  # turn after turn, images a second by images of a batch
     startup: dict[str, Startup]  # by server
-    closed: dict[str, list[ClosedLoop]]  # by server, turn after turn, of CONNECTIONS each
+    closed: dict[str, list[ClosedLoop]]  # by server, turn after turn of each of CONNECTIONS
     bulk: list[ClosedLoop] = field(default_factory=list)  # of raw pixels, ours only, each turn before one of the engine
 
     def turns(self, server: str, connections: int) -> list[ClosedLoop]:
@@ -48,11 +48,16 @@ class Plan:
     def run(self, number: int) -> Round:
         """Round `number`, from 0; each begins with another server."""
         result, servers = Round([], {}, {}), dict[str, ServerProcess]()
+        note(f"round {number + 1}")
+        if "startup" in self.parts:
+            for name in rotated(self.servers, number):  # alone, or they would share their libraries
+                with running(name, self.pictures) as (_, result.startup[name]):
+                    pass
         with ExitStack() as stack:
-            for name in rotated([name for name in self.servers if self._asks(name)], number):
-                note(f"round {number + 1}: start of {name}")
-                servers[name], result.startup[name] = stack.enter_context(running(name, self.pictures))
-                servers[name].pause()
+            for name in rotated(self.servers, number):
+                if self._asks(name):
+                    servers[name], _ = stack.enter_context(running(name, self.pictures))
+                    servers[name].pause()
             result.closed.update(self._closed(servers))
             for turn in range(self._turns):
                 note(f"turn {turn + 1} of {self._turns}, the engine alone")
@@ -71,13 +76,13 @@ class Plan:
         return self.seconds / self._turns
 
     def _asks(self, name: str) -> bool:
-        return "startup" in self.parts or "closed" in self.parts or (name == OURS and "bulk" in self.parts)
+        return "closed" in self.parts or (name == OURS and "bulk" in self.parts)
 
     def _closed(self, servers: dict[str, ServerProcess]) -> dict[str, list[ClosedLoop]]:
         if "closed" not in self.parts:
             return {}
         found: dict[str, list[ClosedLoop]] = {name: [] for name in servers}
-        # Few connections first, and each number warm: after a crowd BentoML's batching lets a lone request wait for long.
+        # Few connections first, and each number warm: after a crowd BentoML lets a lone request wait for long.
         for connections in CONNECTIONS:
             for server in servers.values():
                 ask(server, self.pictures, connections, _WARM_UP)
@@ -107,9 +112,9 @@ def all_turns(rounds: Sequence[Round], server: str, connections: int) -> list[Cl
 
 
 def pairs(rounds: Sequence[Round], other: str, connections: int) -> list[tuple[ClosedLoop, ClosedLoop]]:
-    """Our turns and the other server's beside them, but for those in which one of them gave no right answer."""
+    """Our turns and the other server's of the same pass, but for those in which that one gave no right answer."""
     found = zip(all_turns(rounds, OURS, connections), all_turns(rounds, other, connections), strict=True)
-    return [(ours, theirs) for ours, theirs in found if ours.rate and theirs.rate]
+    return [(ours, theirs) for ours, theirs in found if theirs.rate]
 
 
 def note(text: str) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,11 +125,13 @@ class ServerProcess:
         return float(sum(time_.user + time_.system for time_ in times))
 
     def pause(self) -> None:
-        """Once it has done what is left of its work; until `resume` it costs the others nothing."""
+        """Once it has done what is left of its work; until `resume` it costs the others nothing. Raises ServerDied."""
         deadline = time.perf_counter() + _STOP_SECONDS
         seconds, little = _IDLE
         computed, before = self.cpu_seconds(), 0.0
-        while computed - before > little and time.perf_counter() < deadline:
+        while computed - before > little:
+            if time.perf_counter() > deadline:
+                raise self._died(f"computed for {_STOP_SECONDS:.0f} s after its last request")
             time.sleep(seconds)
             computed, before = self.cpu_seconds(), computed
         for member in self._family:
@@ -137,7 +139,8 @@ class ServerProcess:
 
     def resume(self) -> None:
         for member in self._family:
-            member.resume()
+            with suppress(psutil.NoSuchProcess):
+                member.resume()
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for what is left of its processes."""

@@ -62,7 +62,7 @@ def parts(report: Report) -> dict[str, str]:
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
-    """Of turns beside each other; the CPU's time is what other processes disturb least."""
+    """Of turns in the same pass of all servers; the CPU's time is what other processes disturb least."""
 
     def table(title: str, ratio: Callable[[ClosedLoop, ClosedLoop], float]) -> str:
         def cell(name: str, connections: int) -> str:

@@ -6,18 +6,21 @@
 -- sent and not yet answered; with one connection that is the request itself.
 --
 -- The rate is that of a while which begins when the server has its batches full and ends with the run. Over the whole run
--- a server would lose what it has half done at the end, which is more the larger its batches are.
+-- a server would lose what it has half done at the end, which is more the larger its batches are. Where answers are few,
+-- as each is of many images, one more or less would count: then it is that from the first answer to the last one.
 
 local ffi = require("ffi")
 ffi.cdef("typedef struct { long seconds, nanoseconds; } moment; int clock_gettime(int, moment *);")
 
 local RAMP = 0.5 -- seconds after the first answer
+local FEW = 100 -- answers
+local MONOTONIC = ffi.os == "OSX" and 6 or 1 -- of clock_gettime
 
 local threads = {}
 
 local function now()
   local moment = ffi.new("moment[1]")
-  ffi.C.clock_gettime(1, moment) -- CLOCK_MONOTONIC
+  assert(ffi.C.clock_gettime(MONOTONIC, moment) == 0)
   return tonumber(moment[0].seconds) + tonumber(moment[0].nanoseconds) / 1e9
 end
 
@@ -27,7 +30,7 @@ end
 
 local requests, expected, sent, position = {}, {}, {}, {}
 local labels, tolerance, last = 0, 0, 0
-statuses, wrong, right, steady, steady_from = {}, 0, 0, 0, math.huge -- global, so that `done` can get them
+statuses, wrong, right, steady, first_time, last_time = {}, 0, 0, 0, math.huge, 0 -- global, so that `done` can get them
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -87,7 +90,7 @@ end
 function response(status, headers, body)
   local time = now()
   statuses[status] = (statuses[status] or 0) + 1
-  steady_from = math.min(steady_from, time + RAMP)
+  first_time, last_time = math.min(first_time, time), time
   if status ~= 200 then
     return
   end
@@ -96,17 +99,25 @@ function response(status, headers, body)
     if sent[index] > 0 and equal(found, count, numbers) then
       sent[index] = sent[index] - 1
       right = right + 1
-      steady = steady + (time >= steady_from and 1 or 0)
+      steady = steady + (time >= first_time + RAMP and 1 or 0)
       return
     end
   end
   wrong = wrong + 1
 end
 
+local function rate_of(thread, time)
+  local right, first, last = thread:get("right"), thread:get("first_time"), thread:get("last_time")
+  if right >= FEW then
+    return thread:get("steady") / math.max(1e-9, time - first - RAMP)
+  end
+  return right > 1 and (right - 1) / (last - first) or 0
+end
+
 function done(summary, latency, requests)
   local counts, rights, wrongs, rate, time = {}, 0, 0, 0, now()
   for _, thread in ipairs(threads) do
-    rate = rate + thread:get("steady") / math.max(1e-9, time - thread:get("steady_from"))
+    rate = rate + rate_of(thread, time)
     rights = rights + thread:get("right")
     wrongs = wrongs + thread:get("wrong")
     for status, count in pairs(thread:get("statuses")) do
@@ -119,7 +130,7 @@ function done(summary, latency, requests)
   end
   local errors = summary.errors
   io.write(string.format(
-    'RESULT {"rate": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "right": %d, "wrong": %d, "lost": %d, "statuses": {%s}}\n',
-    rate, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, rights, wrongs,
+    'RESULT {"rate": %.6f, "seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "right": %d, "wrong": %d, "lost": %d, "statuses": {%s}}\n',
+    rate, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, rights, wrongs,
     errors.connect + errors.read + errors.write + errors.timeout, table.concat(parts, ", ")))
 end

@@ -28,7 +28,7 @@ class ClosedLoop:
     rate: float  # right answers a second, once all connections are busy
     p50_ms: float  # of all answers, refusals too
     p99_ms: float
-    cpu_ms: float  # that the server's processes computed for each right answer; little depends on what else runs
+    cpu_ms: float  # that the server's processes computed for a right answer; little depends on what else runs
     refused: int  # answers that are not 200
     lost: int  # connections that failed; an answer that had not come when wrk stopped is not counted
     statuses: dict[str, int]
@@ -76,7 +76,7 @@ def read(result: dict[str, float | dict[str, int]], connections: int, cpu_second
         numbers["rate"],
         numbers["p50_ms"],
         numbers["p99_ms"],
-        1000 * cpu_seconds / max(1.0, numbers["right"]),
+        1000 * cpu_seconds / max(1.0, numbers["rate"] * numbers["seconds"]),  # with what it had half done at the end
         sum(count for status, count in statuses.items() if status != "200"),
         int(numbers["lost"]),
         statuses,

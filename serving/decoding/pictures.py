@@ -16,7 +16,7 @@ from serving.decoding.plain_png import PlainPng, read_plain
 from serving.decoding.png_notes import read_few_notes
 from serving.errors import TooLarge, Unacceptable, Unreadable
 
-Picture: TypeAlias = Image.Image | PlainPng  # known by its header alone, until it is decoded
+Picture: TypeAlias = Image.Image | PlainPng  # not decoded yet
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
@@ -40,7 +40,7 @@ read_few_notes()
 
 
 def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Picture:
-    """Read the header of an encoded picture and no more; `index` is its place in the request, for the errors.
+    """Read an encoded picture up to its pixels, which stay as they are; `index` is its place, for the errors.
 
     Raises Unreadable (no such picture), TooLarge (more than `max_pixels`) and Unacceptable (a large BMP in run lengths
     and, when `strict`, what is not 32x32).

@@ -1,4 +1,4 @@
-"""What goes back, but for predictions: errors and descriptions, as JSON."""
+"""What goes back: predictions that are written already, errors and descriptions, all JSON."""
 
 import json
 from collections.abc import Mapping
