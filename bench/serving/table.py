@@ -135,10 +135,13 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 def open_section(opened: Open) -> str:
     memory = (opened.memory_before, opened.memory_warm, opened.memory_after)
     worker = ", ".join(f"{each.worker_rss:.0f}" for each in memory)
+    tails = [turn.run.p99_ms for turn in opened.half if turn.run.p99_ms is not None]
+    tail = f"a p99 of {median(tails):.1f} ms" if tails else "no right answer"
     head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
-    rows = [open_row(run) for run in (opened.half, *opened.overload)]
+    rows = [open_row(run) for run in (*(turn.run for turn in opened.half), *opened.overload)]
     return (
-        f"Saturation, just before: {opened.saturation:.0f} right answers/s at 128 connections.\n\n"
+        f"At half of the saturation, measured just before each turn: {tail}, the median of {len(tails)} turns. "
+        f"The saturation: {opened.saturation:.0f} right answers/s at 128 connections, the median of these.\n\n"
         f"{grid(head, rows)}\n\n"
         f"worker's RSS before the overload, after a quarter of it and in the end: {worker} MiB"
     )

@@ -17,6 +17,7 @@ from serving.engines.staging import IMAGE_SHAPE, Slots, bucket, buckets, cut, ga
 
 logger = logging.getLogger(__name__)
 
+_ALONE = 4  # images in a row that came alone, after which the next one gets all cores
 _PIECE = 16  # images that a core computes at once: more are no faster, and each keeps some 400 KB for every core
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -25,7 +26,7 @@ class OnnxCpu:
     """ONNX Runtime on the CPU: each core computes a batch of its own.
 
     Cores that share a batch wait for one another after every layer: two of them computed 2,000 images a second together
-    and 2,300 apart, in batches of 8. Only an image that finds all of them idle gets them all: it is answered sooner.
+    and 2,300 apart, in batches of 8. Only while images come one at a time they get all: they are answered sooner.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -34,14 +35,16 @@ class OnnxCpu:
         self._together = open_on_cpu(path, threads) if threads > 1 else self._apart
         self._lock = Lock()
         self._inside = 0  # batches
+        self._alone = 0  # images in a row, each of them a batch with no other beside it
 
     def __call__(self, *parts: Pixels) -> Probabilities:
         images = gather(parts)
         with self._lock:
             self._inside += 1
-            alone = self._inside == 1 and len(images) == 1
+            self._alone = self._alone + 1 if self._inside == len(images) == 1 else 0
+            # Not the first one: at half load many find all cores idle for a moment, and what they take others lack.
+            session = self._together if self._alone > _ALONE else self._apart
         try:
-            session = self._together if alone else self._apart
             pieces = [session.run(["probabilities"], {"images": piece})[0] for piece in cut(images, _PIECE)]
         finally:
             with self._lock:
