@@ -103,5 +103,10 @@ def in_front_of(app: Any) -> Any:
     return ProxyHeadersMiddleware(door, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
 
 
-stand_before(in_front_of, seconds=SETTINGS.client_timeout, limit=SETTINGS.max_connections)
+stand_before(
+    in_front_of,
+    seconds=SETTINGS.client_timeout,
+    limit=SETTINGS.max_connections,
+    encrypted=SETTINGS.tls_cert is not None,
+)
 watch_over_workers()

@@ -37,7 +37,7 @@ class Open:
 
 
 def measure_open(workload: Workload, *, seconds: float, overload_seconds: float) -> Open:
-    """Of our server, freshly started. `seconds` for each turn at saturation, and for each at half load."""
+    """Of our server, freshly started. `seconds` for each turn at half load, and half of that for the saturation."""
     with running(OURS, workload) as (server, _):
         half = [half_load(server, workload, seconds, _SEED + turn) for turn in range(_TURNS)]
         saturation = median(turn.saturation for turn in half)
@@ -51,7 +51,7 @@ def measure_open(workload: Workload, *, seconds: float, overload_seconds: float)
 
 
 def half_load(server: ServerProcess, workload: Workload, seconds: float, seed: int) -> HalfLoad:
-    saturation = closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds).rate
+    saturation = closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds / 2).rate
     (run,) = open_loop(server, workload, [Phase("half", saturation / 2, seconds)], seed=seed)
     return HalfLoad(saturation, run)
 

@@ -28,6 +28,7 @@ from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES, WS_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import Refusal, Unreadable
+from serving.http import loop
 from serving.http.answer import refusal_response
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
@@ -50,15 +51,14 @@ _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 
 
-def stand_before(front: Front, *, seconds: float, limit: int) -> None:
+def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
     """Make uvicorn, which BentoML starts with "auto", use Connection; `front` is given BentoML's application."""
     Connection.front = staticmethod(cache(front))
     Connection.seconds = seconds
     Connection.limit = limit
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
-    # uvloop takes one new connection in each turn of its loop. Under load a turn is long, the queue of connections
-    # overflows, and clients wait for seconds to be told that the server is busy. asyncio's own loop takes all of them.
-    LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"]
+    # uvloop would take 256 KiB for each connection that is encrypted.
+    LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"] if encrypted else f"{loop.__name__}:{loop.loop_factory.__name__}"
     WS_PROTOCOLS["auto"] = None  # who offers to speak it is answered in HTTP, as `serving.http.upgrade` has it
     # Before it has shown its certificate a connection owes something too, and is not counted; and for each that is
     # encrypted asyncio would keep 256 KiB at hand to read into, of which a record fills 16 at most.
