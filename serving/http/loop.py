@@ -11,13 +11,14 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any
 
 import uvloop
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 256  # connections in a turn of the loop: those that are open already want something, too
+AT_ONCE = 256  # connections in a turn of the loop: those that are open already want something, too
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE = 1.0  # seconds in which what the system is short of may be given back; asyncio's figure
 
@@ -30,10 +31,14 @@ def loop_factory(*, use_subprocess: bool) -> type["Loop"]:
 
 
 class Loop(uvloop.Loop):
-    """An event loop for a server of plain TCP that is given its socket."""
+    """An event loop for a server that is given its socket."""
 
-    async def create_server(self, factory: Factory, *, sock: socket.socket, backlog: int, ssl: None) -> Any:  # type: ignore[override]
+    async def create_server(  # type: ignore[override]
+        self, factory: Factory, *, sock: socket.socket, backlog: int, ssl: SSLContext | None
+    ) -> Any:
         """Serve from now on; `sock` is bound, and closed with what this returns."""
+        if ssl is not None:  # by an option of BentoML's, where ours would have taken asyncio's loop
+            return await super().create_server(factory, sock=sock, backlog=backlog, ssl=ssl)
         sock.setblocking(False)
         sock.listen(backlog)
         return Listener(self, factory, sock)
@@ -55,7 +60,7 @@ class Listener:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE - len(self._opening)):
             try:
                 connection, _address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
