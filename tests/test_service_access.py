@@ -235,6 +235,15 @@ def test_an_encrypted_connection_takes_little_memory(
         assert resident_memory(encrypted) - before < CONNECTIONS * 128 * 1024  # half of what asyncio keeps for each
 
 
+def test_bentoml_s_own_options_for_https_hold_too(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = map(str, certificate)
+    with serving(tmp_path / "log", "--ssl-certfile", cert, "--ssl-keyfile", key) as server:
+        url = server.url.replace("http:", "https:")
+        transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=cert))
+        with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
+            assert client.get("/readyz").status_code == 200
+
+
 def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.touch()

@@ -37,20 +37,19 @@ class Loop(uvloop.Loop):
         self, factory: Factory, *, sock: socket.socket, backlog: int, ssl: SSLContext | None
     ) -> Any:
         """Serve from now on; `sock` is bound, and closed with what this returns."""
-        if ssl is not None:  # by an option of BentoML's, where ours would have taken asyncio's loop
-            return await super().create_server(factory, sock=sock, backlog=backlog, ssl=ssl)
         sock.setblocking(False)
         sock.listen(backlog)
-        return Listener(self, factory, sock)
+        return Listener(self, factory, sock, ssl)
 
 
 class Listener:
     """What uvicorn needs of an `asyncio.Server`: it takes connections from `listening` until it is closed."""
 
-    def __init__(self, loop: Loop, factory: Factory, listening: socket.socket) -> None:
+    def __init__(self, loop: Loop, factory: Factory, listening: socket.socket, ssl: SSLContext | None) -> None:
         self.sockets = [listening]
         self._loop = loop
         self._factory = factory
+        self._ssl = ssl  # by BentoML's own options; by ours the loop is asyncio's
         self._listening = listening
         self._opening: set[asyncio.Task[None]] = set()
         self._start()
@@ -79,7 +78,7 @@ class Listener:
 
     async def _open(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):  # its client has gone
-            await self._loop.connect_accepted_socket(self._factory, connection)
+            await self._loop.connect_accepted_socket(self._factory, connection, ssl=self._ssl)
 
     def close(self) -> None:
         if self.sockets:
