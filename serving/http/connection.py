@@ -44,7 +44,7 @@ _FAREWELL = 1.0  # seconds that a silent connection has for one more request whe
 _MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of others usually takes 8 to 32 KB
 _HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
 
-_OTHER_FILES = 256 + 2 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
+_OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
 
 _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import socket
+from asyncio import constants
 from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any
@@ -59,7 +60,7 @@ class Listener:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        for _ in range(AT_ONCE - len(self._opening)):
+        for _ in range(AT_ONCE):
             try:
                 connection, _address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -77,8 +78,11 @@ class Listener:
             task.add_done_callback(self._opening.discard)
 
     async def _open(self, connection: socket.socket) -> None:
+        patience = constants.SSL_HANDSHAKE_TIMEOUT if self._ssl else None
         with contextlib.suppress(OSError):  # its client has gone
-            await self._loop.connect_accepted_socket(self._factory, connection, ssl=self._ssl)
+            await self._loop.connect_accepted_socket(
+                self._factory, connection, ssl=self._ssl, ssl_handshake_timeout=patience
+            )
 
     def close(self) -> None:
         if self.sockets:
