@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from schedules import Stage
+from schedules import FEW, Stage
 
 
 @pytest.fixture
@@ -40,11 +40,44 @@ def test_idle_processors_share_a_request_alike(stage: Stage, count: int, shares:
 
 
 @pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
-@pytest.mark.parametrize(("count", "taken"), [(3, 3), (4, 4), (8, 4), (9, 5), (20, 10)])
+@pytest.mark.parametrize(("count", "taken"), [(4, 4), (8, 4), (9, 5), (20, 10)])
 def test_the_only_idle_processor_takes_a_few_or_its_share(stage: Stage, count: int, taken: int) -> None:
     stage.ask(1, seconds=100)
     stage.ask(count, seconds=100)
     assert computing(stage) == [[0], list(range(1, 1 + taken))]
+
+
+@pytest.mark.parametrize(("stage", "busy"), [((2, 2), 1), ((3, 3), 2), ((8, 8), 7)], indirect=["stage"])
+def test_the_last_idle_processor_waits_for_a_few_images(stage: Stage, busy: int) -> None:
+    begun = [[number] for number in range(busy)]
+    for _ in range(busy + FEW - 1):
+        stage.ask(1, seconds=100)
+    assert computing(stage) == begun
+    stage.ask(1, seconds=100)
+    assert computing(stage) == [*begun, [busy + number for number in range(FEW)]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_who_is_done_first_takes_what_the_last_idle_processor_left(stage: Stage) -> None:
+    for _ in range(FEW):
+        stage.ask(1, seconds=100)
+    stage.end(stage.engine.computing[0])
+    assert computing(stage) == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_the_last_idle_processor_does_not_wait_where_the_other_is_busy_for_long(stage: Stage) -> None:
+    stage.ask(20, seconds=100)
+    stage.end(stage.engine.computing[0])
+    stage.ask(1, seconds=100)
+    assert computing(stage) == [list(range(10, 20)), [20]]
+
+
+@pytest.mark.parametrize("stage", [(2, 1)], indirect=True)
+def test_an_idle_lane_of_one_device_does_not_wait(stage: Stage) -> None:
+    stage.ask(1, seconds=100)
+    stage.ask(1, seconds=100)
+    assert computing(stage) == [[0], [1]]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +93,7 @@ def test_the_only_idle_processor_takes_a_few_or_its_share(stage: Stage, count: i
 )
 def test_a_processor_that_was_busy_leaves_the_others_theirs_but_takes_a_few(stage: Stage, next_batch: int) -> None:
     busy = stage.engine.lanes
-    for count in (*[1] * busy, 3, 3, 3, 3, 3):
+    for count in (*([busy] if stage.engine.processors > 1 else [1] * busy), 3, 3, 3, 3, 3):
         stage.ask(count, seconds=100)
     stage.end(stage.engine.computing[0])
     assert computing(stage)[-1] == list(range(busy, busy + next_batch))

@@ -77,8 +77,7 @@ class Schedule(RuleBasedStateMachine):
 
     @invariant()
     def an_engine_that_could_compute_does(self) -> None:
-        stage = self.stage
-        assert stage.batcher.waiting == 0 or len(stage.engine.inside) == stage.engine.lanes
+        assert self.stage.engine_does_what_it_could()
 
     def teardown(self) -> None:
         if hasattr(self, "stage"):

@@ -23,7 +23,7 @@ class JobQueue:
         self._changed = threading.Condition(threading.Lock())  # guards all that follows, and what it says of jobs
         self._jobs: deque[Job] = deque()  # those that have images waiting
         self._waiting = 0  # images of all of them
-        self._idle = 0  # threads that wait for a batch; none while images wait
+        self._idle = 0  # threads that wait for a batch; the last one, or none, while images wait
         self._assigned: deque[Batch] = deque()  # to threads that were idle
         self._computing = 0  # images taken and not finished
         self._in_flight: dict[Batch, float] = {}  # batches taken and not finished, and when they were taken
@@ -56,13 +56,23 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            sharers = self._processors
-            while self._idle and (batch := self._form(idle=self._idle, sharers=sharers)):
-                # Here and not in the thread, which may get its turn late: it would find more, and compute later.
-                self._assigned.append(batch)
-                self._idle -= 1
-                sharers -= 1
-                self._changed.notify()
+            if not self._spares_the_last():
+                self._assign()
+
+    def _assign(self) -> None:
+        """Give idle threads their batches: they may get their turns late, and would find more, and compute later."""
+        sharers = self._processors
+        while self._idle and (batch := self._form(idle=self._idle, sharers=sharers)):
+            self._assigned.append(batch)
+            self._idle -= 1
+            sharers -= 1
+            self._changed.notify()
+
+    def _spares_the_last(self) -> bool:
+        """Whether the last idle processor is left to the event loop: little waits, and the others are done soon."""
+        busy = len(self._in_flight)
+        little = self._waiting < _LEAST and self._computing <= _LEAST * busy
+        return 0 < busy == self._processors - 1 and little
 
     def _check_room(self, job: Job) -> None:
         excess = self._waiting + job.waiting - self._max_queue
@@ -85,9 +95,9 @@ class JobQueue:
             )
 
     def take(self) -> Batch | None:
-        """Up to `max_batch` images from the front; waits until there are some. None when closed and empty."""
+        """Up to `max_batch` images from the front; waits until there are some. None when closed: no more for it."""
         with self._changed:
-            if batch := self._form(idle=1, sharers=self._processors):
+            if not self._spares_the_last() and (batch := self._form(idle=1, sharers=self._processors)):
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
