@@ -109,11 +109,12 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, t
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="sums on CUDA may differ from run to run in their last bits")
-def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    line = (*TINY_RECIPE, "--data", tiny_data, "--data-name", "tiny", "--out", tmp_path / "run")
-    kill_after_an_epoch(*line)
-    command("training.fit", *line, "--resume")
-    assert_same(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(tiny_run / "last.pt"))
+def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_data: Path, tmp_path: Path) -> None:
+    line = (*TINY_RECIPE, "--epochs", "2", "--data", tiny_data, "--data-name", "tiny")
+    command("training.fit", *line, "--out", tmp_path / "whole")
+    kill_after_an_epoch(*line, "--out", tmp_path / "killed")
+    command("training.fit", *line, "--out", tmp_path / "killed", "--resume")
+    assert_same(load_checkpoint(tmp_path / "killed" / "last.pt"), load_checkpoint(tmp_path / "whole" / "last.pt"))
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
