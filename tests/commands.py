@@ -24,7 +24,8 @@ def run(module: str, arguments: list[str], *, folder: Path, timeout: float) -> "
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
-            raise TimeoutError(f"{module} {arguments} took more than {timeout} s")
+            process.join()
+            raise TimeoutError(f"{module} {arguments} took more than {timeout} s\n{complained.read_text()}")
         return subprocess.CompletedProcess(
             [module, *arguments], process.exitcode, said.read_text(), complained.read_text()
         )

@@ -180,10 +180,11 @@ class Stage:
             await asyncio.sleep(0)
 
     def _at_rest(self) -> bool:
-        return len(self.engine.inside) == self.batcher.in_flight and self.engine_does_what_it_could()
+        computing = len(self.engine.inside)
+        return computing == self.batcher.in_flight and computing + self.batcher.idle == self.engine.lanes
 
     def engine_does_what_it_could(self) -> bool:
-        """Every lane computes or nothing waits; the last of several cores may wait for a few images."""
+        """Every lane computes or nothing waits; where the others have one image each, the last core waits for a few."""
         idle = self.engine.lanes - len(self.engine.inside)
-        spared = self.engine.processors > 1 and idle == 1
+        spared = self.engine.processors > 1 and idle == 1 and all(len(call.numbers) == 1 for call in self.engine.inside)
         return idle == 0 or self.batcher.waiting < (FEW if spared else 1)

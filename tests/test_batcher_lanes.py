@@ -66,11 +66,30 @@ def test_who_is_done_first_takes_what_the_last_idle_processor_left(stage: Stage)
 
 
 @pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
-def test_the_last_idle_processor_does_not_wait_where_the_other_is_busy_for_long(stage: Stage) -> None:
-    stage.ask(20, seconds=100)
+def test_the_last_idle_processor_does_not_wait_beside_more_than_one_image(stage: Stage) -> None:
+    stage.ask(4, seconds=100)
     stage.end(stage.engine.computing[0])
     stage.ask(1, seconds=100)
-    assert computing(stage) == [list(range(10, 20)), [20]]
+    assert computing(stage) == [[2, 3], [4]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_the_last_idle_processor_does_not_wait_for_a_slow_network(stage: Stage) -> None:
+    for _ in range(10):
+        stage.ask(1, seconds=100)
+        stage.advance(0.01)
+        stage.end(stage.engine.computing[0])
+    stage.ask(1, seconds=100)
+    stage.ask(1, seconds=100)
+    assert computing(stage) == [[10], [11]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_the_last_idle_processor_does_not_wait_for_one_that_hangs(stage: Stage) -> None:
+    stage.ask(1, seconds=100)
+    stage.advance(0.01)
+    stage.ask(1, seconds=100)
+    assert computing(stage) == [[0], [1]]
 
 
 @pytest.mark.parametrize("stage", [(2, 1)], indirect=True)

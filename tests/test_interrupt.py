@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command
+from conftest import OWN_PROCESS, ROOT, command
 from test_recipes import few_images
 from test_training import assert_same, contents
 
@@ -99,7 +99,7 @@ def test_a_run_that_a_signal_stopped_ends_as_if_it_had_not_been_stopped(
     stopped: dict[signal.Signals, Ended], whole: Path, tiny_data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     folder = shutil.copytree(stopped[number].folder, tmp_path / "run")
-    command(*RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    command(*RECIPE, "--resume", "--data", tiny_data, "--out", folder, **OWN_PROCESS)
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
     assert_same(load_checkpoint(folder / "best.pt"), load_checkpoint(whole / "best.pt"))
 

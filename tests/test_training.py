@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_EPOCHS, TINY_RECIPE, command
+from conftest import OWN_PROCESS, ROOT, TINY_EPOCHS, TINY_RECIPE, command
 from PIL import Image
 from torch.testing import assert_close
 
@@ -101,7 +101,7 @@ def test_a_run_learns_to_classify(request: pytest.FixtureRequest, tiny_data: Pat
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
-    done = command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    done = command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder, **OWN_PROCESS)
     assert f"python -m export {folder / 'best.pt'}" in done.stdout  # the next command
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == EPOCHS
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
@@ -113,7 +113,7 @@ def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_data: Path, t
     line = (*TINY_RECIPE, "--epochs", "2", "--data", tiny_data, "--data-name", "tiny")
     command("training.fit", *line, "--out", tmp_path / "whole")
     kill_after_an_epoch(*line, "--out", tmp_path / "killed")
-    command("training.fit", *line, "--out", tmp_path / "killed", "--resume")
+    command("training.fit", *line, "--out", tmp_path / "killed", "--resume", **OWN_PROCESS)
     assert_same(load_checkpoint(tmp_path / "killed" / "last.pt"), load_checkpoint(tmp_path / "whole" / "last.pt"))
 
 

@@ -22,8 +22,8 @@ The policy, and why:
    one is gathered and copied while the other computes; on the CPU there is one for each core. Cores
    (`processors`) share what waits: one that is done takes its share, or a few images if that is less, and leaves the
    others theirs. If it took all, its answers would come late and at once, and who is done next would wait for what the
-   event loop decodes. The last idle core is left to the event loop, which feeds them all, until a few images wait or
-   the others have more than a few each.
+   event loop decodes. The last idle core is left to the event loop, which feeds them all, while the others compute an
+   image each, until a few more wait.
 """
 
 import asyncio
@@ -84,6 +84,11 @@ class Batcher:
     def in_flight(self) -> int:
         """Batches that are being computed."""
         return self._queue.in_flight
+
+    @property
+    def idle(self) -> int:
+        """Lanes that wait for a batch."""
+        return self._queue.idle
 
     @property
     def oldest(self) -> float:

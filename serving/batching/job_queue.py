@@ -9,6 +9,7 @@ from serving.batching.pace import Pace
 from serving.errors import NotReady, QueueFull
 
 _LEAST = 4  # images that a thread takes if they are there: the work around a batch is as much for one
+_SOON = 0.005  # seconds for which an image may wait for a busy processor while another one is idle
 _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
 
 
@@ -42,10 +43,15 @@ class JobQueue:
         return len(self._in_flight)
 
     @property
+    def idle(self) -> int:
+        """Threads that wait for a batch."""
+        return self._idle
+
+    @property
     def oldest(self) -> float:
         """Seconds since the oldest of these batches was taken; 0 when there is none."""
         with self._changed:
-            return self._clock() - min(self._in_flight.values(), default=self._clock())
+            return self._age()
 
     def add(self, job: Job) -> None:
         """Let a job wait for its turn. Raises QueueFull, and NotReady once closed."""
@@ -69,10 +75,18 @@ class JobQueue:
             self._changed.notify()
 
     def _spares_the_last(self) -> bool:
-        """Whether the last idle processor is left to the event loop: little waits, and the others are done soon."""
+        """Whether the last idle processor is left to the event loop: little waits, and the others are done soon.
+
+        That is, with one image each. Beside more, or a slow network, an idle processor costs more than it gives.
+        """
         busy = len(self._in_flight)
-        little = self._waiting < _LEAST and self._computing <= _LEAST * busy
-        return 0 < busy == self._processors - 1 and little
+        if not 0 < busy == self._processors - 1:
+            return False
+        soon = self._computing == busy and max(self._pace.expect(1), self._age()) < _SOON
+        return soon and self._waiting < _LEAST
+
+    def _age(self) -> float:
+        return self._clock() - min(self._in_flight.values(), default=self._clock())
 
     def _check_room(self, job: Job) -> None:
         excess = self._waiting + job.waiting - self._max_queue
@@ -95,13 +109,13 @@ class JobQueue:
             )
 
     def take(self) -> Batch | None:
-        """Up to `max_batch` images from the front; waits until there are some. None when closed: no more for it."""
+        """Up to `max_batch` images from the front; waits until there are some. None when closed and empty."""
         with self._changed:
             if not self._spares_the_last() and (batch := self._form(idle=1, sharers=self._processors)):
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
-            return self._assigned.popleft() if self._assigned else None
+            return self._assigned.popleft() if self._assigned else self._form(idle=1, sharers=self._processors)
 
     def _form(self, *, idle: int, sharers: int) -> Batch | None:
         """A batch for one of `idle` threads: its share of what waits, as all `sharers` come for theirs.
