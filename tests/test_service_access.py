@@ -242,6 +242,10 @@ def test_bentoml_s_own_options_for_https_hold_too(certificate: tuple[Path, Path]
         transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=cert))
         with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
             assert client.get("/readyz").status_code == 200
+        with ExitStack() as stack:
+            for _ in range(CONNECTIONS):  # which never say a word of TLS
+                stack.enter_context(connected(server))
+            assert httpx.get(f"{url}/readyz", verify=ssl.create_default_context(cafile=cert)).status_code == 200
 
 
 def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ class Server:
     async def start(self) -> None:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
         limit_heaps()
-        await asyncio.to_thread(self._load)
+        # There, so that the threads of an engine's own are as nice.
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
         self._is_open = True
         self._watch = asyncio.create_task(self._watch_engines())
         freeze_what_is_loaded()
