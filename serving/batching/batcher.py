@@ -87,7 +87,7 @@ class Batcher:
 
     @property
     def idle(self) -> int:
-        """Lanes that wait for a batch."""
+        """Lanes that wait for a batch, or have ended."""
         return self._queue.idle
 
     @property

@@ -44,7 +44,7 @@ class JobQueue:
 
     @property
     def idle(self) -> int:
-        """Threads that wait for a batch."""
+        """Threads that wait for a batch, or have ended."""
         return self._idle
 
     @property
@@ -115,7 +115,11 @@ class JobQueue:
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
-            return self._assigned.popleft() if self._assigned else self._form(idle=1, sharers=self._processors)
+            if self._assigned:
+                return self._assigned.popleft()
+            batch = self._form(idle=1, sharers=self._processors)  # closed, and the last one leaves nothing behind
+            self._idle -= batch is not None
+            return batch
 
     def _form(self, *, idle: int, sharers: int) -> Batch | None:
         """A batch for one of `idle` threads: its share of what waits, as all `sharers` come for theirs.
