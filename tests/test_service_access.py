@@ -237,15 +237,16 @@ def test_an_encrypted_connection_takes_little_memory(
 
 def test_bentoml_s_own_options_for_https_hold_too(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     cert, key = map(str, certificate)
+    context = ssl.create_default_context(cafile=cert)
     with serving(tmp_path / "log", "--ssl-certfile", cert, "--ssl-keyfile", key) as server:
         url = server.url.replace("http:", "https:")
-        transport = httpx.HTTPTransport(retries=10, verify=ssl.create_default_context(cafile=cert))
+        transport = httpx.HTTPTransport(retries=10, verify=context)
         with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
             assert client.get("/readyz").status_code == 200
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):  # which never say a word of TLS
                 stack.enter_context(connected(server))
-            assert httpx.get(f"{url}/readyz", verify=ssl.create_default_context(cafile=cert)).status_code == 200
+            assert httpx.get(f"{url}/readyz", verify=context).status_code == 200
 
 
 def test_half_of_a_certificate_stops_the_start(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class JobQueue:
         That is, with one image each. Beside more, or a slow network, an idle processor costs more than it gives.
         """
         busy = len(self._in_flight)
-        if not 0 < busy == self._processors - 1:
+        if self._closed or not 0 < busy == self._processors - 1:
             return False
         soon = self._computing == busy and max(self._pace.expect(1), self._age()) < _SOON
         return soon and self._waiting < _LEAST
@@ -115,11 +115,7 @@ class JobQueue:
                 return batch
             self._idle += 1
             self._changed.wait_for(lambda: self._assigned or self._closed)
-            if self._assigned:
-                return self._assigned.popleft()
-            batch = self._form(idle=1, sharers=self._processors)  # closed, and the last one leaves nothing behind
-            self._idle -= batch is not None
-            return batch
+            return self._assigned.popleft() if self._assigned else None
 
     def _form(self, *, idle: int, sharers: int) -> Batch | None:
         """A batch for one of `idle` threads: its share of what waits, as all `sharers` come for theirs.
@@ -176,6 +172,7 @@ class JobQueue:
         """Refuse new jobs; `take` gives what is there, and then None."""
         with self._changed:
             self._closed = True
+            self._assign()  # what the last one was spared
             self._changed.notify_all()
 
 
