@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="passes of each kind (default: 3)")
     options = parser.parse_args()
     data = load_images(options.data, "train", download=True)
-    chosen, _ = split_validation(data.labels, 1 - options.images / len(data), seed=0)
+    chosen, _ = split_validation(data, 1 - options.images / len(data), seed=0)
     data = data.subset(chosen)
     loading_pixels = {"ours": ours(data), "plain": plain(data, _TO_PIXELS)}
     loading_normalised = {

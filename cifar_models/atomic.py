@@ -25,6 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def saving(path: Path) -> Iterator[Path]:
     """`replacing`, for what a command leaves behind: raises InputError when `path` cannot be written."""
+    if not path.name:
+        raise InputError(f"'{path}' is no name of a file to write; give one.")
     try:
         with replacing(path) as partial:
             yield partial

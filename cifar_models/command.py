@@ -33,7 +33,9 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
     `interrupted` is what Ctrl-C is answered with.
     """
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()  # here a reader that has gone is still noticed
+        sys.exit(code)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")  # at once: several processes may share the terminal
         sys.exit(2)

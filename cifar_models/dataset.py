@@ -80,18 +80,14 @@ def _load(root: Path, split: Split, download: bool) -> ImageSet:
 
 def _check_classes(root: Path) -> None:
     """A class that only one split has is one that somebody forgot: it would shift the labels of all after it."""
-    found = {
-        split: {path.name for path in (root / split).iterdir() if path.is_dir()}
-        for split in ("train", "test")
-        if (root / split).is_dir()
-    }
+    found = {split: _class_names(root / split) for split in ("train", "test") if (root / split).is_dir()}
     for split, names in found.items():
-        for name in sorted(set().union(*found.values()) - names):
+        for name in sorted(set().union(*found.values()).difference(names)):
             raise InputError(f"{root / split} has no folder {name}, the other split has one; put pictures there.")
 
 
 def _load_folders(folder: Path) -> ImageSet:
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    classes = tuple(sorted(_class_names(folder)))
     for name in classes:
         if any(category(character) in ("Cc", "Cs") for character in name):  # as of an archive in another encoding
             raise InputError(f"{folder} has a folder {name!r}, which is no text to call a label by; rename it.")
@@ -102,6 +98,11 @@ def _load_folders(folder: Path) -> ImageSet:
     for index, (path, _) in enumerate(files):
         images[index] = _read_picture(path)
     return ImageSet(images, np.array([label for _, label in files], np.int64), classes)
+
+
+def _class_names(folder: Path) -> list[str]:
+    """Of what a class is called by; a hidden folder is some program's own."""
+    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -115,7 +116,7 @@ def _read_picture(path: Path) -> Pixels:
     try:
         with Image.open(path) as picture:
             return to_pixels(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of damaged data Pillow raises nearly anything
         raise InputError(f"{path} is not a readable picture ({error}); replace or remove it.") from error
 
 
@@ -157,18 +158,21 @@ def _is_empty(root: Path) -> bool:
     return not root.exists() or all(path.name.startswith(".") for path in root.iterdir())
 
 
-def split_validation(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
+def split_validation(data: ImageSet, share: float, seed: int) -> tuple[Indices, Indices]:
     """Cut `share` of each class off for validation: sorted indices (training, validation), the same for a seed.
 
     Raises InputError when a class would be left without images on one side.
     """
     generator = np.random.default_rng(seed)
     held_out = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    for label in np.unique(data.labels):
+        members = np.flatnonzero(data.labels == label)
         count = round(share * len(members))
         if not 0 < count < len(members):
-            raise InputError(f"validation={share} would hold out {count} of the {len(members)} images of a class.")
+            raise InputError(
+                f"validation={share} would hold out {count} of the {len(members)} images of {data.classes[label]!r}, "
+                "and training and validation need one each at least; add images, or choose another share."
+            )
         held_out.append(generator.permutation(members)[:count])
     validation = np.sort(np.concatenate(held_out))
-    return np.setdiff1d(np.arange(len(labels)), validation), validation
+    return np.setdiff1d(np.arange(len(data)), validation), validation

@@ -46,23 +46,18 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean distance of the two, weighted by the bins' sizes."""
+        """The expected calibration error (Guo et al. 2017): the two's mean distance, weighted by the bins' sizes."""
         return float((self.counts * np.abs(self.confidence - self.accuracy)).sum() / self.counts.sum())
 
 
-def reliability(probabilities: Floats, labels: Labels, *, bins: int = BINS) -> Reliability:
+def reliability(probabilities: Floats, labels: Labels) -> Reliability:
     """How often rows [n, classes] of a confidence are right."""
     confidence = probabilities.max(1).astype(np.float64)
     correct = probabilities.argmax(1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    counts = np.bincount(bin_of, minlength=bins)
-    sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, correct)]
+    bin_of = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bin_of, minlength=BINS)
+    sums = [np.bincount(bin_of, weights=values, minlength=BINS) for values in (confidence, correct)]
     return Reliability(counts, *(total / np.maximum(counts, 1) for total in sums))
-
-
-def expected_calibration_error(probabilities: Floats, labels: Labels, *, bins: int = BINS) -> float:
-    """Mean distance between confidence and accuracy over bins of confidence (Guo et al. 2017)."""
-    return reliability(probabilities, labels, bins=bins).error
 
 
 def confusion_matrix(probabilities: Floats, labels: Labels) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from cifar_models.cifar10 import IMAGE_SIZE
 
 Pixels = npt.NDArray[np.uint8]
 
+_SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _WHITE = (255, 255, 255, 255)
 _STRIP_PIXELS = 1024 * 1024
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two of the 4 or 16 shades that a PNG of so many bits has
@@ -25,8 +26,8 @@ _UPRIGHT = {  # by EXIF orientation
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: antialiased
 
 
-def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
-    """Upright RGB pixels, uint8 [size, size, 3]: cropped to a centred square and resized if they are not that size.
+def to_pixels(picture: Image.Image) -> Pixels:
+    """Upright RGB pixels, uint8 [32, 32, 3]: cropped to a centred square and resized if they are not that size.
 
     EXIF orientation is applied and alpha laid on white; grey, palette, CMYK and 16-bit pictures become RGB.
 
@@ -34,8 +35,8 @@ def to_pixels(picture: Image.Image, size: int = IMAGE_SIZE) -> Pixels:
     """
     scale_colour_key(picture)
     picture = to_rgb(upright(picture))
-    if picture.size != (size, size):
-        picture = ImageOps.fit(picture, (size, size), method=_RESAMPLING)
+    if picture.size != _SIZE:
+        picture = ImageOps.fit(picture, _SIZE, method=_RESAMPLING)
     return np.asarray(picture)
 
 

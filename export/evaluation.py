@@ -2,12 +2,7 @@
 
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Evaluation, Split
-from cifar_models.metrics import (
-    accuracy,
-    confusion_matrix,
-    expected_calibration_error,
-    negative_log_likelihood,
-)
+from cifar_models.metrics import accuracy, confusion_matrix, negative_log_likelihood, reliability
 from export.runner import Outputs
 
 
@@ -21,7 +16,7 @@ def evaluate(outputs: Outputs, images: ImageSet, data: str, split: Split) -> Eva
         split=split,
         images=len(images),
         accuracy=accuracy(probabilities, images.labels),
-        ece=expected_calibration_error(probabilities, images.labels),
+        ece=reliability(probabilities, images.labels).error,
         nll=negative_log_likelihood(probabilities, images.labels),
         class_accuracies=(confusion.diagonal() / confusion.sum(1).clip(min=1)).tolist(),
         confusion=confusion.tolist(),

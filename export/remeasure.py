@@ -57,7 +57,7 @@ def held_out(manifest: Manifest, training: ImageSet) -> ImageSet:
     """The images that the run kept apart. Raises BundleError when the recipe does not say which."""
     recipe = manifest.origin.recipe
     try:
-        _, validation = split_validation(training.labels, float(recipe["validation"]), int(recipe["seed"]))
+        _, validation = split_validation(training, float(recipe["validation"]), int(recipe["seed"]))
     except (KeyError, ValueError) as error:
         raise BundleError(
             f"The manifest's recipe does not say which images were held out ({error}); export the checkpoint again."

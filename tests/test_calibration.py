@@ -6,7 +6,7 @@ import torch
 
 from cifar_models.calibration import Calibration, fit_calibration, fit_factors, margins, softmax
 from cifar_models.classifier import Classifier
-from cifar_models.metrics import Floats, Labels, accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.metrics import Floats, Labels, accuracy, negative_log_likelihood, reliability
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.7, 1.0, 1.8, 5.0])
@@ -24,7 +24,7 @@ def test_a_known_sharpening_is_recovered(true: Calibration) -> None:
     found = fit_calibration(logits, labels)
     assert found.temperature == pytest.approx(true.temperature, rel=0.15)
     assert found.sharpening == pytest.approx(true.sharpening, rel=0.15)
-    assert expected_calibration_error(found.probabilities(logits), labels) < 0.01
+    assert reliability(found.probabilities(logits), labels).error < 0.01
 
 
 def test_what_is_too_unsure_of_what_it_knows_is_never_sharpened_the_other_way() -> None:
@@ -67,8 +67,8 @@ def test_a_sum_at_its_bound_is_still_the_likeliest_there() -> None:
 def test_the_calibration_makes_probabilities_honest() -> None:
     honest, labels = draw(20_000, 3.0, Calibration())
     logits = honest * 3
-    assert expected_calibration_error(softmax(logits), labels) > 0.1
-    assert expected_calibration_error(fit_calibration(logits, labels).probabilities(logits), labels) < 0.02
+    assert reliability(softmax(logits), labels).error > 0.1
+    assert reliability(fit_calibration(logits, labels).probabilities(logits), labels).error < 0.02
 
 
 @pytest.mark.parametrize("margin", [0.01, 1.0, 30.0, 1e4])

@@ -4,8 +4,10 @@ import functools
 import hashlib
 import pickle
 import shutil
+import struct
 import tarfile
 import threading
+import zlib
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,21 @@ def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes | str) -> Non
     path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "017.png"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:500])
     assert str(path) in refusal(tmp_path)
+
+
+def test_a_picture_whose_note_confuses_the_decoder_is_named(tmp_path: Path) -> None:
+    path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "004.png"
+    written = path.read_bytes()
+    profile = b"iCCP" + b"icc\0"  # and behind its name nothing, where Pillow looks for the kind of its compression
+    chunk = struct.pack(">I", 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    path.write_bytes(written[:-12] + chunk + written[-12:])  # before IEND
+    assert str(path) in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_hidden_folder_is_no_class(tmp_path: Path, split: str) -> None:
+    (write_tiny_data(tmp_path, ("cat", "dog")) / split / ".ipynb_checkpoints").mkdir()
+    assert load_images(tmp_path, "train").classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -176,16 +193,25 @@ def test_an_archive_with_the_wrong_md5_is_not_unpacked(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
 def test_the_validation_split_takes_its_share_of_every_class(share: float) -> None:
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [400, 100, 40]))
-    training, validation = split_validation(labels, share, seed=0)
+    training, validation = split_validation(labelled(labels), share, seed=0)
     assert np.array_equal(np.bincount(labels[validation]), [400 * share, 100 * share, 40 * share])
     assert np.array_equal(np.sort(np.concatenate([training, validation])), np.arange(540))
 
 
 def test_the_validation_split_depends_on_the_seed_alone() -> None:
     labels = np.repeat(np.arange(10), 50)
-    first, again, other = (split_validation(labels, 0.2, seed)[1] for seed in (1, 1, 2))
+    first, again, other = (split_validation(labelled(labels), 0.2, seed)[1] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_a_class_too_small_to_be_split_is_named() -> None:
+    with pytest.raises(InputError, match=r"validation=0\.1 would hold out 0 of the 4 images of 'automobile', and"):
+        split_validation(labelled(np.repeat([0, 1, 2], [40, 4, 40])), 0.1, seed=0)
+
+
+def labelled(labels: np.ndarray) -> ImageSet:
+    return ImageSet(np.zeros((len(labels), 32, 32, 3), np.uint8), labels, LABELS)
 
 
 def test_a_sample_of_sorted_images_has_all_labels_and_is_always_the_same(tiny_data: Path) -> None:

@@ -205,7 +205,7 @@ def signalled_after_epoch(epoch: int, number: signal.Signals, rank: int, *line: 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused() -> None:
     data, recipe = few_images(2, seed=1), replace(RECIPES["seed001"], batch_size=3)
-    with pytest.raises(InputError, match=r"batch_size is 3, which 2 processes cannot share equally\."):
+    with pytest.raises(InputError, match=r"batch_size is 3, which 2 processes cannot share equally; give"):
         Trainer(recipe, data, data, torch.device("cpu"), World(rank=1, size=2))
 
 

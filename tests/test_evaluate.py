@@ -20,6 +20,7 @@ from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import load_images
 from cifar_models.metrics import wilson_interval
+from training.charts import confusion_chart
 
 PUBLISHED = 1e-4  # to which the published values are rounded
 
@@ -166,6 +167,12 @@ def test_the_page_shows_the_wrong_pictures(evaluated: Path, report: dict[str, An
     pictures = [source for source in page.sources if source.startswith("data:image/png;base64,")]
     assert page.count("figure") == page.count("figcaption") == min(wrong, 24) > 0
     assert len(pictures) >= page.count("figure")
+
+
+def test_labels_with_dollar_signs_are_written_as_they_are() -> None:
+    svg = confusion_chart(np.eye(2), ["$5_to_$10", "$x$"])
+    assert "$5_to_$10" in svg
+    assert "$x$" in svg
 
 
 def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:

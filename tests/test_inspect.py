@@ -58,6 +58,24 @@ def test_an_unknown_network_is_refused_in_one_line(tiny_data: Path, tmp_path: Pa
     assert not samples.exists()
 
 
+def test_of_few_images_no_more_are_promised(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for index in range(3):
+                Image.new("RGB", (32, 32)).save(tmp_path / split / name / f"{index}.png")
+    samples = tmp_path / "samples.png"
+    done = command("training.inspect", "--data", tmp_path, "--model", "lenet", "--samples", samples)
+    assert f"\n6 of them: {samples}" in done.stdout
+
+
+def test_a_picture_without_a_name_is_an_error_in_one_line(tiny_data: Path) -> None:
+    done = command("training.inspect", "--data", tiny_data, "--model", "lenet", "--samples", "", check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "'.' is no name of a file to write" in line
+
+
 def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     samples = tmp_path / "file" / "samples.png"

@@ -5,33 +5,26 @@ import math
 import numpy as np
 import pytest
 
-from cifar_models.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from cifar_models.metrics import accuracy, negative_log_likelihood, reliability
 
 # Two classes. Sure (0.95): one right, one wrong. Fairly sure (0.65): right. Hardly sure (0.55): wrong.
 EXAMPLE = np.array([[0.95, 0.05], [0.05, 0.95], [0.35, 0.65], [0.55, 0.45]])
 EXAMPLE_LABELS = np.array([0, 0, 1, 1])
 
 
-@pytest.mark.parametrize(
-    ("bins", "expected"),
-    [
-        (10, (2 * 0.45 + 0.35 + 0.55) / 4),
-        (2, abs(0.5 - (0.95 + 0.95 + 0.65 + 0.55) / 4)),  # all in the upper half: right in half of the cases
-    ],
-)
-def test_calibration_error_of_a_hand_computed_example(bins: int, expected: float) -> None:
-    assert expected_calibration_error(EXAMPLE, EXAMPLE_LABELS, bins=bins) == pytest.approx(expected)
+def test_calibration_error_of_a_hand_computed_example() -> None:
+    assert reliability(EXAMPLE, EXAMPLE_LABELS).error == pytest.approx((2 * 0.45 + 0.35 + 0.55) / 4)
 
 
 def test_calibration_error_is_zero_when_certainty_is_right_and_one_when_it_is_wrong() -> None:
     certain = np.eye(10, dtype=np.float32)
-    assert expected_calibration_error(certain, np.arange(10)) == 0
-    assert expected_calibration_error(certain, (np.arange(10) + 1) % 10) == 1
+    assert reliability(certain, np.arange(10)).error == 0
+    assert reliability(certain, (np.arange(10) + 1) % 10).error == 1
 
 
 def test_certainty_shares_its_bin_with_what_is_nearly_certain() -> None:
     probabilities = np.array([[1.0, 0.0], [0.98, 0.02]])
-    assert expected_calibration_error(probabilities, np.array([1, 0])) == pytest.approx(abs(0.5 - 0.99))
+    assert reliability(probabilities, np.array([1, 0])).error == pytest.approx(abs(0.5 - 0.99))
 
 
 def test_accuracy_and_likelihood_of_a_hand_computed_example() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_recipes import few_images
 
-from cifar_models.checkpoint import load_checkpoint
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.errors import InputError
 from training.loop import Diverged, fit
 from training.recipes import RECIPES
@@ -60,6 +60,24 @@ def test_a_run_that_diverges_leaves_its_best_epoch(run: Run, monkeypatch: pytest
     with pytest.raises(Diverged):
         fit(trainer, run, StopRequest())
     assert load_checkpoint(run.last).epoch == 1
+    assert load_checkpoint(run.best).epoch == 2
+
+
+def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    found = iter([(1.0, accuracy) for accuracy in (*ACCURACIES[:2], 0.6)])
+    monkeypatch.setattr(Trainer, "validate", lambda _: next(found))
+    monkeypatch.setattr("training.run._PATIENCE", 1e9)
+    keep = Run.checkpoint
+
+    def checkpoint(run: Run, trainer: Trainer) -> Checkpoint:
+        if trainer.epoch == 3:
+            raise MemoryError
+        return keep(run, trainer)
+
+    monkeypatch.setattr(Run, "checkpoint", checkpoint)
+    with pytest.raises(InputError, match="has no memory"):
+        fit(trainer, run, StopRequest())
     assert load_checkpoint(run.best).epoch == 2
 
 

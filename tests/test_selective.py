@@ -10,10 +10,9 @@ from conftest import MODELS, serving
 from damaged import Manifest, copy_bundle, edit_manifest
 
 from cifar_models.metrics import ONE_SIDED, wilson_interval
-from cifar_models.selective import choose_threshold, confidences, select
+from cifar_models.selective import PROMISE, choose_threshold, confidences, select
 from serving.client import Client
 
-PROMISE = 0.99
 FEWEST = 268  # images that show 99 %, if all of them are answered right
 
 
@@ -28,7 +27,7 @@ def answers(count: int, seed: int, *, calibrated: bool) -> tuple[np.ndarray, np.
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_the_lowest_that_keeps_the_promise(seed: int) -> None:
     probabilities, labels = answers(1500, seed, calibrated=True)
-    threshold = choose_threshold(probabilities, labels, PROMISE)
+    threshold = choose_threshold(probabilities, labels)
     assert threshold is not None
 
     def bound(threshold: float) -> float:
@@ -41,13 +40,13 @@ def test_it_is_the_lowest_that_keeps_the_promise(seed: int) -> None:
 
 
 def test_answers_by_chance_have_none() -> None:
-    assert choose_threshold(*answers(1500, 0, calibrated=False), PROMISE) is None
+    assert choose_threshold(*answers(1500, 0, calibrated=False)) is None
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(FEWEST - 1, None), (FEWEST, 0.75)])
 def test_few_images_show_nothing(count: int, threshold: float | None) -> None:
     probabilities = np.tile(np.array([0.75, 0.25], np.float32), (count, 1))
-    assert choose_threshold(probabilities, np.zeros(count, np.int64), PROMISE) == threshold
+    assert choose_threshold(probabilities, np.zeros(count, np.int64)) == threshold
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shlex
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ RECIPE = (*SMALL, "--epochs", str(EPOCHS))
 WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
     *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
-    *("--mom=0.5", "--lerning 3", "--optimzer sgd", "--cutout 64", "--device cuda:99999999999999"),
+    *("--mom=0.5", "--lerning 3", "--optimzer sgd", "--cutout 64", "--device cuda:99999999999999", "--device cuda:01"),
     *("--warmup 1", "--label-smoothing 1", "--cutmix 1.5", "--validation 0", "--validation 1"),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
@@ -76,7 +77,7 @@ def test_the_checkpoint_says_where_it_comes_from(tiny_run: Path, tiny_data: Path
     assert (saved.architecture, saved.data_name) == ("cifarnet", "tiny")
     assert (saved.recipe["epochs"], saved.recipe["lr"]) == (TINY_EPOCHS, RECIPES["cifarnet"].lr)
     assert (saved.labels, saved.data_fingerprint) == (list(data.classes), data.fingerprint())
-    assert np.array_equal(saved.validation, split_validation(data.labels, 0.2, 0)[1])
+    assert np.array_equal(saved.validation, split_validation(data, 0.2, 0)[1])
 
 
 def test_the_run_says_in_its_folder_what_it_was_asked_to_do(tiny_run: Path, tiny_data: Path) -> None:
@@ -177,6 +178,16 @@ def test_a_compiler_that_is_not_there_is_said_in_one_line(tiny_data: Path, tmp_p
     done = command(*line, check=False, CXX="/no/such/compiler", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
     assert done.returncode == 2
     assert "Train without --compile." in done.stderr.splitlines()[-1]
+
+
+def test_a_reader_who_has_left_before_a_short_output_is_noticed_too() -> None:
+    line = [sys.executable, "-m", "training.fit", "--list"]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(line, cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:

@@ -110,7 +110,19 @@ def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", ["depth=1:2", "model=1:2", "lr", "lr=1", "lr=low:high", "lr=2:1", "lr=-1:1", "batch-size=0:9", "lr=0:inf"]
+    "wrong",
+    [
+        "depth=1:2",
+        "model=1:2",
+        "lr",
+        "lr=1",
+        "lr=low:high",
+        "lr=2:1",
+        "lr=-1:1",
+        "batch-size=0:9",
+        "crop=0.4:16",
+        "lr=0:inf",
+    ],
 )
 def test_an_impossible_range_is_refused_in_one_line(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str

@@ -102,10 +102,12 @@ def reflect(position: Tensor, size: int) -> Tensor:
 
 
 def cut_out(x: Tensor, views: Views, side: int) -> Tensor:
-    """Zero a square of each normalised image [batch, channels, s, s] (Cutout, DeVries and Taylor 2017).
+    """Zero a square, if `side` is not 0, of each image [batch, channels, s, s] (Cutout, DeVries and Taylor 2017).
 
     Holes and `side` are in pixels of the data; a network that enlarges its input gets them enlarged.
     """
+    if not side:
+        return x
     zoom = x.shape[-1] // IMAGE_SIZE
     offset = torch.arange(x.shape[-1], device=x.device) - zoom * views.hole[:, :, None]  # [batch, 2, s]
     inside = (offset >= 0) & (offset < zoom * side)

@@ -24,6 +24,7 @@ _STYLE: Any = {
     "svg.hashsalt": "report",
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # a label may hold dollar signs
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,

@@ -31,7 +31,7 @@ class Teacher:
 
     def logits(self, classifier: Classifier, pixels: Tensor, views: Views) -> Tensor:
         x = classifier.preprocess(pixels)
-        logits: Tensor = classifier.network(cut_out(x, views, self.cutout) if self.cutout else x)
+        logits: Tensor = classifier.network(cut_out(x, views, self.cutout))
         return classifier.calibrated(logits.float())
 
     def loss(self, logits: Tensor, targets: Tensor, label_loss: Tensor) -> Tensor:

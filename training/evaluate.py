@@ -39,8 +39,8 @@ def main() -> None:
         "recipe": checkpoint.recipe,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
-    page = render(checkpoint, read_metrics(options.run), report, evaluations)
-    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", page)):
+    html = render(checkpoint, read_metrics(options.run), report, evaluations)
+    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", html)):
         with saving(options.run / name) as partial:
             partial.write_text(text)
     write_test(options.run, checkpoint.recipe["tensorboard"], evaluations[-1].right)
@@ -50,13 +50,23 @@ def main() -> None:
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:
+    split, images, accuracy, interval, nll, ece = cells(part)
+    text = f"{split:10} accuracy {accuracy} ({interval})   NLL {nll}   ECE {ece}   {images} images: {data_name}"
+    return text.replace("→", "->")  # not every terminal has it
+
+
+def cells(part: dict[str, Any]) -> list[str]:
+    """Split, images, accuracy, its interval, NLL and ECE."""
     low, high = part["accuracy_interval_95"]
     nll, ece = part["nll"], part["ece"]
-    return (
-        f"{part['split']:10} accuracy {part['accuracy']:.2%} ({low:.2%} to {high:.2%})   "
-        f"NLL {nll['before']:.4f} -> {nll['after']:.4f}   ECE {ece['before']:.2%} -> {ece['after']:.2%}   "
-        f"{part['images']} images of {data_name}"
-    )
+    return [
+        part["split"],
+        str(part["images"]),
+        f"{part['accuracy']:.2%}",
+        f"{low:.2%} to {high:.2%}",
+        f"{nll['before']:.4f} → {nll['after']:.4f}",
+        f"{ece['before']:.2%} → {ece['after']:.2%}",
+    ]
 
 
 def render(
@@ -85,20 +95,7 @@ def render(
 
 
 def figures(report: dict[str, Any]) -> str:
-    rows = []
-    for part in (report["validation"], report["test"]):
-        low, high = part["accuracy_interval_95"]
-        nll, ece = part["nll"], part["ece"]
-        rows.append(
-            [
-                part["split"],
-                str(part["images"]),
-                f"{part['accuracy']:.2%}",
-                f"{low:.2%} to {high:.2%}",
-                f"{nll['before']:.4f} → {nll['after']:.4f}",
-                f"{ece['before']:.2%} → {ece['after']:.2%}",
-            ]
-        )
+    rows = [cells(report[split]) for split in ("validation", "test")]
     return table(["split", "images", "accuracy", "interval", "NLL", "ECE"], rows)
 
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -27,6 +28,7 @@ from training.tensorboard import write_start
 from training.trainer import Trainer
 from training.world import World, join_world, local_rank, local_size
 
+DATA = Path("data")
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
   python -m training.fit                               the default network, the recipe of the bundle that ships
@@ -66,7 +68,7 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     resume = world.first(partial(should_resume, folder, options.resume))
     with world.first_alone():  # it may have to download them
         data = load_images(options.data, "train", download=True)
-    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or f"images in {options.data.name}")
+    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or default_name(options.data))
     start = None if resume else load_start(run)
     trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
     with ExitStack() as held, stop_request() as stop:
@@ -75,7 +77,23 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
             run.resume(trainer)
             if options.data_name not in (None, run.data_name):
                 raise InputError(f"{folder} calls its data {run.data_name!r}; go on without --data-name.")
-        return train(trainer, run, stop)
+        code = train(trainer, run, stop)
+    if code == 0 and world.is_first:
+        print(f"\nThe best epoch is {run.best}. Next:\n{next_commands(run, options.data)}")
+    return code
+
+
+def default_name(data: Path) -> str:
+    return f"images in {data.resolve().name}"
+
+
+def next_commands(run: Run, data: Path) -> str:
+    """What to do with a finished run, as lines for a shell."""
+    folder = str(run.folder)
+    data_option = [] if data == DATA else ["--data", str(data)]
+    bundle = str(Path("models") / run.folder.resolve().name)
+    commands = [["training.evaluate", folder], ["export", str(run.best), "--out", bundle]]
+    return "\n".join("  " + shlex.join(["python", "-m", *words, *data_option]) for words in commands)
 
 
 def begin(trainer: Trainer, run: Run, held: ExitStack, *, resume: bool) -> None:
@@ -95,10 +113,6 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
             where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
             print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
         return stop.exit_code
-    if trainer.world.is_first:
-        print(f"\nThe best epoch is {run.best}. Next, with --data if the images are not in data/:")
-        print(f"  python -m training.evaluate {run.folder}")
-        print(f"  python -m export {run.best} --out models/{run.folder.name}")
     return 0
 
 
@@ -124,9 +138,11 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("recipe", nargs="?", default="cifarnet", choices=list(RECIPES), help="default: cifarnet")
     parser.add_argument("--list", action="store_true", help="list the recipes")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<recipe>)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the run (default: runs/<recipe>; of cifarnet's, runs/<model>)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the run in that folder stopped")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: cuda where there is one)")
     add_recipe_options(parser.add_argument_group("fields of the recipe, to override"))
@@ -136,7 +152,7 @@ def parse_options() -> argparse.Namespace:
 def pick_device(name: str | None) -> torch.device:
     """This process's device. Raises InputError for one that is not there, or that its processes cannot share."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not re.fullmatch(r"cuda(:\d{1,3})?", name):
+    if name != "cpu" and not re.fullmatch(r"cuda(:(0|[1-9][0-9]?))?", name):
         raise InputError(f"--device {name} cannot be trained on; use cpu, cuda or cuda:0.")
     if ":" in name and local_size() > 1:
         raise InputError(f"--device {name} would be that of all {local_size()} processes; use --device cuda.")

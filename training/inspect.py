@@ -29,7 +29,7 @@ def main() -> None:
     print(distribution(data))
     with saving(options.samples) as partial:
         sample_grid(data).save(partial, "PNG")
-    print(f"\n{_ROWS * _COLUMNS} of them: {options.samples}\n")
+    print(f"\n{min(_ROWS * _COLUMNS, len(data))} of them: {options.samples}\n")
     network = create_model(options.model, num_classes=len(data.classes))
     shape = (1, architecture.channels, architecture.size, architecture.size)
     print(summary(network, shape, col_names=("output_size", "num_params", "mult_adds"), depth=4, verbose=0))

@@ -34,11 +34,11 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
         try:
             with trainer.enough_memory(), compiling():
                 metrics, losses, correct = fit_epoch(trainer, run, vote)
+            trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
         except InputError:
             if trainer.world.is_first:
                 run.save_best()  # the trainer itself stands in the middle of what failed
             raise
-        trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
         trainer.validation_losses.append(metrics.validation_loss)
         if trainer.epoch < run.recipe.epochs and trainer.world.any(bool(stop)):
             trainer.world.first(partial(run.finish, trainer))
@@ -80,7 +80,7 @@ def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics,
     return metrics, losses, correct
 
 
-def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
+def shown(trainer: Trainer, run: Run) -> Iterator[None]:
     """The epoch's steps, under a progress bar where somebody looks at it."""
     images = trainer.batch_size * trainer.world.size
     bar = tqdm(
@@ -93,14 +93,14 @@ def shown(trainer: Trainer, run: Run) -> Iterator[Tensor]:
     )
     looked, seen = time.monotonic(), trainer.step
     with bar:
-        for loss in trainer.train_epoch():
+        for _ in trainer.train_epoch():
             if time.monotonic() - looked > _LOOK_SECONDS:
                 losses, correct = torch.stack(trainer.losses[seen:]), torch.stack(trainer.correct[seen:])
                 check_finite(trainer, trainer.epoch, losses, first_step=seen)
                 bar.set_postfix_str(current(trainer, losses, correct), refresh=False)
                 looked, seen = time.monotonic(), trainer.step
             bar.update(images)
-            yield loss
+            yield
 
 
 def current(trainer: Trainer, losses: Tensor, correct: Tensor) -> str:

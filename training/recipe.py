@@ -50,7 +50,9 @@ class Recipe:
     validation: Annotated[float, "share of the training images that is held out, stratified, to choose by"] = 0.1
     seed: Annotated[int, "of weights, order, augmentation and the validation split"] = 0
     precision: Annotated[Literal["auto", "bf16", "fp32"], "auto: bf16 where the device computes in it"] = "auto"
-    compile: Annotated[bool, "compile the network with torch.compile; pays from some minutes of training on"] = False
+    compile: Annotated[
+        bool, "compile the network with torch.compile; pays from a quarter of an hour of training on"
+    ] = False
     tensorboard: Annotated[Literal["plain", "seed000", "seed003", "seed004"], "names of the TensorBoard tags"] = "plain"
 
     def __post_init__(self) -> None:

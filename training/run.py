@@ -66,7 +66,7 @@ class Run:
     saving_seconds: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.training, self.validation = split_validation(self.data.labels, self.recipe.validation, self.recipe.seed)
+        self.training, self.validation = split_validation(self.data, self.recipe.validation, self.recipe.seed)
         self.data_fingerprint = self.data.fingerprint()
         self.source_revision = source_revision()
 

@@ -13,7 +13,7 @@ _LOG_RATIO = 10  # a range this wide is searched by orders of magnitude
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `low` to `high`, both included."""
+    """From `low` to `high`, both included; whole numbers where the recipe's field takes no others."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Range:
         """A number for the recipe's field, of its type, on a logarithmic scale where the range is wide."""
         log = self.low > 0 and self.high / self.low >= _LOG_RATIO
         if _KINDS[name] is int:
-            drawn: int = trial.suggest_int(name, round(self.low), round(self.high), log=log)
+            drawn: int = trial.suggest_int(name, int(self.low), int(self.high), log=log)
             return drawn
         value: float = trial.suggest_float(name, self.low, self.high, log=log)
         return value
@@ -59,11 +59,12 @@ def parse_range(text: str, recipe: Recipe) -> tuple[str, Range]:
     if name not in _KINDS:
         raise InputError(f"--search {text}: a recipe has no number {name!r}; choose one of {', '.join(_KINDS)}.")
     try:
-        low, high = (float(bound) for bound in bounds.split(":"))
+        low, high = (_KINDS[name](bound) for bound in bounds.split(":"))
     except ValueError:
-        raise InputError(f"--search {text}: write it as NAME=LOW:HIGH, such as lr=0.01:0.5.") from None
+        example = "crop=0:4, of whole numbers" if _KINDS[name] is int else "lr=0.01:0.5"
+        raise InputError(f"--search {text}: write it as NAME=LOW:HIGH, such as {example}.") from None
     if not low <= high < float("inf"):
         raise InputError(f"--search {text}: LOW must not be above HIGH, and both must be finite.")
     for bound in (low, high):
-        replace(recipe, **{name: _KINDS[name](bound)})  # says what is wrong with an impossible one
+        replace(recipe, **{name: bound})  # says what is wrong with an impossible one
     return name, Range(low, high)

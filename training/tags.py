@@ -42,8 +42,6 @@ TAGS: dict[str, Tags] = {
 
 def charts(tutorial: str) -> dict[str, list[object]]:
     """The tutorial's tags that it shows in one chart (its `add_scalars`), as TensorBoard's custom scalars."""
-    if tutorial == "plain":
-        return {}
     groups: dict[str, list[str]] = {}
     for tags in TAGS[tutorial].values():
         for tag in tags:

@@ -31,7 +31,7 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         check_ancestor("teacher", path, checkpoint, run)
         run.ancestors[str(path)] = sha256(path)
-    held_out = run.split()[1]
+    held_out = run.data.subset(run.validation)
     classifiers = [calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints]
     for classifier in classifiers:
         classifier.network = fold_batch_norm(classifier.network)  # it answers at every step, and never learns

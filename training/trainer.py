@@ -43,7 +43,7 @@ class Trainer:
         self.device = device
         self.world = world
         self.teacher = teacher
-        self.batch_size = self.share_of_batch(min(recipe.batch_size, len(training)))
+        self.batch_size = self.share_of_batch(len(training))
         self.dtype = compute_dtype(recipe, device)
         advice = "free some of it, or try another --device or a smaller --model"
         with enough_memory(f"{device} has no memory for the images and {recipe.model}; {advice}."):
@@ -69,14 +69,18 @@ class Trainer:
 
     def enough_memory(self) -> AbstractContextManager[None]:
         """Around steps and validation: raises InputError when they do not fit, with the batch size to try."""
-        batch_size = self.recipe.batch_size
+        batch_size = self.batch_size * self.world.size
         advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate"
         return enough_memory(f"{self.device} has no memory for batches of {batch_size}; {advice}.")
 
-    def share_of_batch(self, batch_size: int) -> int:
-        if batch_size % self.world.size:
-            raise InputError(f"batch_size is {batch_size}, which {self.world.size} processes cannot share equally.")
-        return batch_size // self.world.size
+    def share_of_batch(self, images: int) -> int:
+        """This process's, of a batch of all `images` at most. Raises InputError when there are no equal shares."""
+        asked, processes = self.recipe.batch_size, self.world.size
+        if min(asked, images) % processes:
+            what = f"batch_size is {asked}" if asked <= images else f"A batch of {asked} would be all {images} images"
+            way_out = f"give a --batch-size that {processes} divides, of at most {images}"
+            raise InputError(f"{what}, which {processes} processes cannot share equally; {way_out}.")
+        return min(asked, images) // processes
 
     def check_batch(self) -> None:
         """Raises InputError for a batch that batch norm cannot be trained with: of one image there is no deviation."""
@@ -138,7 +142,7 @@ class Trainer:
             pixels = paste(pixels, take(self.images, partner), batch.patch)
         with self.autocast():
             x = self.model.preprocess(pixels)
-            logits = self.network(cut_out(x, batch, self.recipe.cutout) if self.recipe.cutout else x).float()
+            logits = self.network(cut_out(x, batch, self.recipe.cutout)).float()
             targets = None if self.teacher is None else self.teacher.targets(pixels, batch)
         loss = self.label_loss(logits, labels, batch, partner)
         if self.teacher is not None and targets is not None:

@@ -81,7 +81,7 @@ def draw(recipe: Recipe, space: Space, trial: Any) -> Recipe:
 
 def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     """The validation accuracy of the last epoch; TrialPruned when the trial falls behind the others."""
-    training, validation = split_validation(data.labels, recipe.validation, recipe.seed)
+    training, validation = split_validation(data, recipe.validation, recipe.seed)
     trainer = Trainer(recipe, data.subset(training), data.subset(validation), local_device(), World())
     accuracy = 0.0
     with trainer.enough_memory():

@@ -79,7 +79,7 @@ def random_trainer(context: Context, *, compiled: bool) -> Trainer:
         recipe = replace(recipe, batch_size=_MINIATURE_BATCH)
     pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     data = ImageSet(pixels, np.arange(count) % len(LABELS), LABELS)
-    training, validation = (data.subset(part) for part in split_validation(data.labels, recipe.validation, 0))
+    training, validation = (data.subset(part) for part in split_validation(data, recipe.validation, 0))
     return Trainer(recipe, training, validation, torch.device(context.device), World())
 
 
