@@ -165,6 +165,7 @@ def read_settings_file(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.partition("=")
         if not equals or not name.startswith(_PREFIX) or name == _FILE:
-            raise InputError(f"{path}:{number}: {name!r} is no setting; write CIFAR_NAME=value.")
+            # What stands there is not repeated: it may be a key.
+            raise InputError(f"{path}:{number} is no setting; write CIFAR_NAME=value.")
         found[name] = value.strip()
     return found

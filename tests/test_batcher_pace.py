@@ -105,6 +105,29 @@ def test_batches_that_overlap_count_once() -> None:
     stage.close()
 
 
+def test_batches_that_are_counted_in_another_order_than_they_ended_do_not_turn_time_back() -> None:
+    """A lane tells the event loop of its batch before it counts it, and the other one may overtake it meanwhile."""
+    loop, now = asyncio.new_event_loop(), 0.0
+    queue = JobQueue(max_batch=2, max_queue=100, processors=2, clock=lambda: now)
+
+    def add(images: int, seconds: float) -> None:
+        queue.add(Job(np.zeros((images, 32, 32, 3), np.uint8), now, now + seconds, loop.create_future()))
+
+    for _ in range(50):
+        add(4, 1000.0)
+        for ended in (now + 0.015, now + 0.011):  # four images in fifteen milliseconds
+            batch = queue.take()
+            assert batch is not None
+            batch.started, batch.ended = now, ended
+            queue.finish(batch)
+        now += 0.015
+    add(40, 1000.0)
+    with pytest.raises(QueueFull, match=r"take about 0\.1[3-7] s"):
+        add(1, 0.1)
+    add(1, 0.3)
+    loop.close()
+
+
 def test_full_batches_tell_more_of_the_pace_than_lone_images() -> None:
     pace = Pace()
     for _ in range(10):

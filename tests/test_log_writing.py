@@ -36,6 +36,13 @@ def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
         assert process.stderr.readline().startswith("line 0 xxx")
 
 
+def test_what_was_logged_before_the_end_is_written() -> None:
+    lines = CHATTERBOX.replace("20_000", "100").replace("os._exit(0)", "sys.exit(3)")
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 100
+
+
 def test_a_place_in_the_code_gets_a_few_lines_and_their_count(tmp_path: Path) -> None:
     now = 0.0
     handler = logging.FileHandler(tmp_path / "log")

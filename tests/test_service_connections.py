@@ -1,9 +1,11 @@
 """How many connections a server holds, and what becomes of one more."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -87,6 +89,42 @@ def test_an_answer_of_one_part_comes_too(server: ServerProcess) -> None:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body.content)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_requests_that_come_together_are_answered_wherever_they_are_cut(server: ServerProcess) -> None:
+    body = raw(pictures(1))
+    request = post_head(len(body.content)) + body.content
+    stream = 60 * request
+    cuts = [0, len(request) + 20, 50 * len(request) + 20, len(stream)]  # each but the last in the middle of a header
+    with connected(server) as connection:
+        for start, end in pairwise(cuts):
+            connection.sendall(stream[start:end])
+        answers = b""
+        while answers.count(b"HTTP/1.1 ") < 60 or not answers.endswith(b"}"):
+            received = connection.recv(65536)
+            assert received, answers[-500:]
+            answers += received
+    assert answers.count(b"HTTP/1.1 200") == 60
+
+
+@pytest.mark.parametrize("wrong", [b"nonsense\r\n\r\n", b"POST /classify HTTP/1.1\r\nContent-Length: some\r\n\r\n"])
+def test_what_came_before_what_is_no_http_is_answered_first(server: ServerProcess, wrong: bytes) -> None:
+    body = raw(pictures(1))
+    with connected(server) as connection:
+        connection.sendall(2 * (post_head(len(body.content)) + body.content) + wrong)
+        answers = read_to_end(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"400"]
+
+
+def test_what_stands_behind_a_body_is_no_header(server: ServerProcess) -> None:
+    body = raw(pictures(1))
+    head = post_head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    content = b"%x\r\n%b\r\n0\r\nX-Request-ID: behind\r\n\r\n" % (len(body.content), body.content)
+    with connected(server) as connection:
+        connection.sendall(head + content)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"behind" not in answer
 
 
 OFFERS = {

@@ -91,7 +91,7 @@ def test_what_can_only_be_got_gets_an_error_object_too(client: httpx.Client, pat
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         response = client.request(method, path)
         assert_refused(response, Bad(method, Body(b"", ""), 405, "method_not_allowed"))
-        assert response.headers["allow"] == "GET"
+        assert response.headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD_REQUESTS if "unknown" in bad.name], ids=lambda bad: bad.name)

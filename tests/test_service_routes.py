@@ -45,6 +45,17 @@ def test_the_models_are_listed_with_their_manifests(client: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("path", ["/", *FILES])
+def test_a_file_that_the_client_has_already_is_not_sent_again(client: httpx.Client, path: str) -> None:
+    first = client.get(path)
+    assert first.headers["accept-ranges"] == "none"
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    other = client.get(path, headers={"If-None-Match": '"another"'})
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+@pytest.mark.parametrize("path", ["/", *FILES])
 @pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=999999-", "x"])
 def test_a_file_is_answered_whole_whatever_part_is_wanted(client: httpx.Client, path: str, wanted: str) -> None:
     response = client.get(path, headers={"Range": wanted})

@@ -167,6 +167,7 @@ def test_what_is_no_http_gets_an_error_object(impatient: ServerProcess, sent: by
         assert grown(before, Figures(client), "cifar_requests_total", **labels) == 1
     assert head.startswith(b"HTTP/1.1 400")
     assert b"content-type: application/json" in head
+    assert b"\r\ndate: " in head  # RFC 9110, section 6.6.1
     assert json.loads(body)["error"]["code"] == "unreadable"
     (name,) = re.findall(r"x-request-id: (\S+)", head.decode())
     end = monotonic() + SLACK

@@ -186,14 +186,16 @@ def test_a_file_of_settings_is_read_and_the_environment_wins(tmp_path: Path) -> 
     assert (settings.max_batch, settings.workers) == (128, 2)
 
 
-@pytest.mark.parametrize("line", ["CIFAR_WORKERS", "WORKERS=2", "export CIFAR_API_KEY=secret", "CIFAR_SETTINGS=other"])
+@pytest.mark.parametrize(
+    "line",
+    ["CIFAR_WORKERS", "WORKERS=2", "export CIFAR_API_KEY=secret", "CIFAR_API_KEY: secret", "CIFAR_SETTINGS=other"],
+)
 def test_a_line_that_is_no_setting_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
     file = tmp_path / "settings.env"
     file.write_text(f"CIFAR_MAX_BATCH=128\n{line}\n")
-    with pytest.raises(
-        InputError, match=re.escape(f"{file}:2: {line.partition('=')[0]!r} is no setting; write CIFAR_NAME=value.")
-    ):
+    with pytest.raises(InputError) as error:
         load_settings({"CIFAR_SETTINGS": str(file)})
+    assert str(error.value) == f"{file}:2 is no setting; write CIFAR_NAME=value."  # and not what stands there
 
 
 def test_what_the_file_says_is_held_to_the_same_rules(tmp_path: Path) -> None:

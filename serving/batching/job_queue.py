@@ -164,8 +164,9 @@ class JobQueue:
             del self._in_flight[batch]
             self._computing -= batch.images
             if not batch.failures:
-                # Where two batches overlap, each kept the engine for what the other did not.
-                self._pace.note(batch.images, batch.ended - max(batch.started, self._last_end))
+                # Where two batches overlap, each kept the engine for what the other did not; one that is counted after
+                # another that ended later, for nothing.
+                self._pace.note(batch.images, max(0.0, batch.ended - max(batch.started, self._last_end)))
             self._last_end = max(self._last_end, batch.ended)
 
     def close(self) -> None:

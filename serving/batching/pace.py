@@ -17,7 +17,7 @@ class Pace:
 
     def note(self, images: int, seconds: float) -> None:
         """Count a batch that kept the engine busy for so many seconds."""
-        if self._images:
+        if self._seconds:
             seconds = min(seconds, _JUMP * images * self._seconds / self._images)
         self._seconds = _KEPT * self._seconds + seconds
         self._images = _KEPT * self._images + images

@@ -6,7 +6,7 @@ ClassifyError         the server refused, or what answered is not this service
 """
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 
 class ClassifyError(Exception):
@@ -53,6 +53,7 @@ class Unavailable(ClassifyError):
     """The server cannot be reached, is too busy or not ready; the same question may be answered later."""
 
 
-def check_minimum(name: str, value: float, minimum: float) -> None:
-    if not (isinstance(value, Real) and minimum <= value < math.inf):
-        raise BadInput(f"{name}={value!r} cannot be used; it must be a finite number of at least {minimum}.")
+def check_minimum(name: str, value: float, minimum: float, *, kind: type[Real] | type[Integral] = Integral) -> None:
+    if not (isinstance(value, kind) and minimum <= value < math.inf):
+        what = "whole" if kind is Integral else "finite"
+        raise BadInput(f"{name}={value!r} cannot be used; it must be a {what} number of at least {minimum}.")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from numbers import Real
 from typing import NamedTuple, NoReturn
 
 import httpx
@@ -57,7 +58,7 @@ class Retries:
 
     def __post_init__(self) -> None:
         check_minimum("retries", self.retries, 0)
-        check_minimum("timeout", self.timeout, _SHORTEST_TIMEOUT)
+        check_minimum("timeout", self.timeout, _SHORTEST_TIMEOUT, kind=Real)
 
     def attempts(self) -> Generator[Attempt, Outcome, httpx.Response]:
         """Yields each attempt, is sent what came of it, and returns the response that is final.

@@ -17,7 +17,7 @@ def shared_schemas() -> dict[str, Any]:
     )
     schemas: dict[str, Any] = without_titles(made["$defs"])
     # pydantic wants a value for what may be absent; a reader of the document would take it for what absence means.
-    for model, absent in (("Error", "index"), ("Prediction", "confident")):
+    for model, absent in (("Error", "index"), ("Prediction", "confident"), ("Prediction", "pixels")):
         del schemas[model]["properties"][absent]["default"]
     return schemas
 

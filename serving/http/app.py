@@ -11,6 +11,7 @@ from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import Busy, EngineFailed, MethodNotAllowed, NotFound, Refusal
@@ -23,7 +24,10 @@ from serving.page.files import FILES, HEADERS, INDEX, MEDIA_TYPES
 
 logger = logging.getLogger(__name__)
 
+_READ = "GET, HEAD"
 _BENTOML_PATHS = {"/livez", "/readyz", "/healthz", "/schema.json"}
+
+_FILES = StaticFiles(directory=INDEX.parent)  # for its rule of what a client has already
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -72,13 +76,15 @@ class App:
     async def _route(self, request: Request) -> Response:
         path = request.scope["path"]
         if path in _BENTOML_PATHS:  # which would answer in plain text
-            raise MethodNotAllowed(f"{path} answers GET, not {request.method}.", allow="GET")
+            raise MethodNotAllowed(f"{path} answers GET, not {request.method}.", allow=_READ)
         if path not in self._routes:
             raise NotFound(f"There is nothing at {path}; see GET /docs for what there is.")
         method, handler = self._routes[path]
         # The server in front drops the body of an answer to HEAD.
         if request.method != method and (method, request.method) != ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path} answers {method}, not {request.method}.", allow=method)
+            raise MethodNotAllowed(
+                f"{path} answers {method}, not {request.method}.", allow=_READ if method == "GET" else method
+            )
         return await handler(request)
 
     async def _classify(self, request: Request) -> Response:
@@ -110,6 +116,13 @@ class App:
 
 
 def whole(request: Request, file: Path) -> Response:
-    """The file, whatever Range says (RFC 9110, section 14.2): Starlette refuses a wrong one in plain text."""
+    """The file, unless the client's copy of it is as new, and whatever Range says (RFC 9110, section 14.2).
+
+    Starlette refuses a wrong Range in plain text.
+    """
     request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
-    return FileResponse(file, headers=HEADERS, media_type=MEDIA_TYPES.get(file.suffix))
+    headers = {**HEADERS, "Accept-Ranges": "none"}
+    response = FileResponse(file, headers=headers, media_type=MEDIA_TYPES.get(file.suffix), stat_result=file.stat())
+    if _FILES.is_not_modified(response.headers, request.headers):
+        return NotModifiedResponse(response.headers)
+    return response

@@ -70,8 +70,10 @@ def allow_connections(limit: int) -> None:
     """Raise this process's own limit of open files, often 1,024, as far as the system lets us, for so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * limit + _OTHER_FILES
-    if resource.RLIM_INFINITY not in (soft, hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
+    if soft != resource.RLIM_INFINITY:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class Connection(HttpToolsProtocol):
@@ -93,8 +95,10 @@ class Connection(HttpToolsProtocol):
         self._crowded = False
         self._lingering = False
         self._in_header = False
+        self._goes_on = False  # the piece that is being parsed, with a header that an earlier one began
         self._header_bytes = 0
         self._waiting_bytes = 0  # that came after the piece in which an unfinished header began
+        self._unreadable: str | None = None  # why nothing can be read any more, to be said when it is its turn
         self._header_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
 
@@ -122,18 +126,20 @@ class Connection(HttpToolsProtocol):
         self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
-        goes_on = self._in_header
+        if self._unreadable is not None:
+            return
+        self._goes_on = self._in_header
         super().data_received(data)
         # What came was no whole header: a part of one, empty lines, or a body whose answer is known already.
         if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._header_timer = self.loop.call_later(self.seconds, self._close)
-        if goes_on and self._in_header and not self.transport.is_closing():
+        if self._goes_on and self._in_header and not self.transport.is_closing():
             self._waiting_bytes += len(data)
             if self._waiting_bytes > _MOST_HEADER:
                 self.send_400_response(_TOO_LONG)
 
     def on_message_begin(self) -> None:
-        self._in_header = True
+        self._in_header, self._goes_on = True, False
         self._header_bytes = self._waiting_bytes = 0
         super().on_message_begin()
 
@@ -141,7 +147,8 @@ class Connection(HttpToolsProtocol):
         self._header_bytes += len(name) + len(value) + _HEADER_LINE
         if self._header_bytes > _MOST_HEADER:
             raise ValueError(_TOO_LONG)  # which ends the parsing
-        super().on_header(name, value)
+        if self._in_header:  # and not behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
@@ -168,6 +175,8 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
         super().on_response_complete()
+        if self._unreadable is not None and not self.transport.is_closing():
+            self.send_400_response(self._unreadable)
         if self.transport.is_closing() and self._header_timer is None:
             self._header_timer = self.loop.call_later(self.seconds, self._reset)  # the client may not read the answer
 
@@ -201,17 +210,35 @@ class Connection(HttpToolsProtocol):
         self._close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with an error object, as everything else."""
+        """Answer what is no HTTP with an error object, as everything else, and after what came before it."""
         if self._lingering:
             self._close()
+            return
+        if self._owes_an_answer():
+            self._unreadable = msg
             return
         long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
         refusal = Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
         body = refusal_response(refusal).body
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        name = b"%b: %b\r\n" % (HEADER, Connection.unreadable(refusal, self.client))
-        self.transport.write(head.encode() + name + b"connection: close\r\n\r\n" + body)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (HEADER, Connection.unreadable(refusal, self.client)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + body)
         self._close()
+
+    def _owes_an_answer(self) -> bool:
+        """Whether a request that has come whole is not answered yet. One that has not come whole never will be."""
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()  # the newest
+        answering = self._answering
+        if answering is None or answering.response_complete:
+            return False
+        return bool(self.pipeline) or not answering.more_body
 
     def _close(self) -> None:
         if not self.transport.is_closing():

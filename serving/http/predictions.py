@@ -36,14 +36,16 @@ class PredictionWriter:
         self._heads = [heads(names, b"%.6f", verdict) for verdict in verdicts]
         self._names = [b"%b:%%.6f" % name for name in names]
 
+    def check(self, top_k: int | None) -> None:
+        """Raises Unacceptable when labels are fewer than `top_k`."""
+        if top_k is not None and top_k > len(self._names):
+            raise Unacceptable(f"top_k={top_k} is more than the model's {len(self._names)} labels.")
+
     def write(self, probabilities: Probabilities, top_k: int | None = None, pixels: Pixels | None = None) -> bytes:
         """One prediction for each row of probabilities [n, classes], of all labels in their order or the `top_k` best.
 
-        With `pixels`, uint8 [n, 32, 32, 3], each also holds what the network saw. Raises Unacceptable when labels are
-        fewer than `top_k`.
+        With `pixels`, uint8 [n, 32, 32, 3], each also holds what the network saw. `top_k` has passed `check`.
         """
-        if top_k is not None and top_k > len(self._names):
-            raise Unacceptable(f"top_k={top_k} is more than the model's {len(self._names)} labels.")
         # A sum may be rounded to above 1.
         millionths = np.rint(probabilities.astype(np.float64) * _ONE).clip(0, _ONE).astype(np.int64)
         rows, best = millionths.tolist(), probabilities.argmax(1).tolist()

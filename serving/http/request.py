@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,8 +38,9 @@ Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pi
 
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
 
-# Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up.
-_INLINE_BYTES = 64 * 1024
+# Below these, parsing takes about as long as handing it to a thread would cost; above, it would hold other requests up:
+# sixty kilobytes of the tiniest pictures for a tenth of a second. Raw pixels are only looked at.
+_INLINE_BYTES = 8 * 1024
 _INLINE_PIXELS = 256 * 256
 _INLINE_PICTURES = 4
 _LARGE_PIXELS = 1024 * 1024
@@ -52,19 +53,8 @@ class Opened:
     images: list[Picture | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
     options: Options
     metadata: MetadataBytes = field(default_factory=MetadataBytes)
-
-    @property
-    def encoded_pixels(self) -> int:
-        return sum(width * height for width, height in (picture.size for picture in self._encoded()))
-
-    @property
-    def pictures(self) -> int:
-        return len(self._encoded())
-
-    def _encoded(self) -> list[Picture]:
-        if isinstance(self.images, np.ndarray):
-            return []
-        return [image for image in self.images if not isinstance(image, np.ndarray)]
+    pictures: int = 0  # that are encoded
+    pixels: int = 0  # of these
 
 
 class RequestReader:
@@ -105,7 +95,7 @@ class RequestReader:
         body = HeldBody(self._held)
         try:
             await self._fill(body, request, headers.get(b"content-length", b"0"))
-            threads = self._threads if body.size > _INLINE_BYTES else None
+            threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
             opened = await run(threads, parse, body.join(), content_type, query)
             return await run(self._decoder(opened, body.size), decode_all, opened), opened.options
         finally:
@@ -116,13 +106,13 @@ class RequestReader:
         self._check_count(len(pictures))
         for index, picture in enumerate(pictures):
             check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
-        self._check_pixels(Opened(list(pictures), options))
+        self._check_pixels(pixels_of(pictures))
         # In the one thread, as Pillow must not read a picture that two callers share in two.
         return await run(self._large, look_at_all, pictures)
 
     def _decoder(self, opened: Opened, size: int) -> Executor | None:
         """The threads that decode the pictures of a body of `size` bytes; none where it is done at once."""
-        pixels, pictures = opened.encoded_pixels, opened.pictures
+        pixels, pictures = opened.pixels, opened.pictures
         if pixels > _LARGE_PIXELS:
             return self._large
         if pictures and size > _INLINE_BYTES:  # which may be notes, that take longer than pixels
@@ -181,16 +171,16 @@ class RequestReader:
         self._check_count(len(sources))
         metadata = MetadataBytes()
         images = [self._open_one(source, index, options, metadata) for index, source in enumerate(sources)]
-        opened = Opened(images, options, metadata)
-        self._check_pixels(opened)
-        return opened
+        encoded = [image for image in images if not isinstance(image, np.ndarray)]
+        pixels = pixels_of(encoded)
+        self._check_pixels(pixels)
+        return Opened(images, options, metadata, len(encoded), pixels)
 
-    def _check_pixels(self, opened: Opened) -> None:
+    def _check_pixels(self, pixels: int) -> None:
         """Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up."""
-        if opened.encoded_pixels > self._settings.max_pixels:
+        if pixels > self._settings.max_pixels:
             raise TooLarge(
-                f"The request's pictures have {opened.encoded_pixels} pixels together; "
-                f"at most {self._settings.max_pixels} are taken."
+                f"The request's pictures have {pixels} pixels together; at most {self._settings.max_pixels} are taken."
             )
 
     def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Picture | Pixels:
@@ -218,6 +208,10 @@ def plain(text: str) -> str | None:
         with suppress(ValueError):
             return str(json.loads(text))
     return text
+
+
+def pixels_of(pictures: Iterable[Picture]) -> int:
+    return sum(width * height for width, height in (picture.size for picture in pictures))
 
 
 def look_at_all(pictures: Sequence[Image.Image]) -> Pixels:

@@ -152,6 +152,7 @@ class Server:
 
     async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> bytes:
         serving = self._find(options.model or self._settings.model)
+        serving.writer.check(options.top_k)  # before anything is computed
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
         answer = serving.writer.write(probabilities, options.top_k, images if options.pixels else None)
         serving.metrics.classified(len(images))
