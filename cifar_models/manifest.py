@@ -171,12 +171,21 @@ class Manifest(Record):
         for what, values in (("label", self.labels), ("artifact", [artifact.key for artifact in self.artifacts])):
             if len(set(values)) < len(values):
                 raise ValueError(f"a {what} is listed twice")
+        for evaluation in (each for artifact in self.artifacts for each in artifact.evaluations):
+            accuracies, confusion = evaluation.class_accuracies or [], evaluation.confusion or []
+            if {len(accuracies), len(confusion), *map(len, confusion)} - {0, len(self.labels)}:
+                raise ValueError(f"an evaluation has figures of more or fewer labels than {len(self.labels)}")
         return self
 
     @property
     def files(self) -> list[File]:
         """All that it names."""
         return [self.golden, *([self.card] if self.card else []), *self.artifacts]
+
+    @property
+    def usual(self) -> Artifact:
+        """What a processor is given: the int8 file, or the first."""
+        return self.find("onnx-int8") or self.artifacts[0]
 
     def find(self, key: str) -> Artifact | None:
         """The artifact of that format and precision, such as "onnx-int8"."""

@@ -53,12 +53,12 @@ def export_bundle(
     and `report` told why, unless it is the only one that could be served. Raises ParityError when another file
     disagrees with the checkpoint, and InputError when the folder cannot be written.
     """
-    with replacing_folder(folder) as partial:
+    with replacing_folder(folder) as made:
         model = build_reference(source.checkpoint, source.validation)
         evidence = Evidence(model, source.validation)
         rounding = check_rounding(source.checkpoint.classifier(), evidence)
-        write_files(model, source, partial, folder.name, formats)
-        exported = check_files(evidence, source, partial, formats, cuda=cuda, report=report)
+        write_files(model, source, made, folder.name, formats)
+        exported = check_files(evidence, source, made, formats, cuda=cuda, report=report)
         manifest = Manifest(
             name=folder.name,
             architecture=source.checkpoint.architecture,
@@ -72,13 +72,13 @@ def export_bundle(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={module.__name__: module.__version__ for module in _PACKAGES},
             export_revision=source_revision(),
-            golden=write_golden(exported, partial / _GOLDEN),
+            golden=write_golden(exported, made / _GOLDEN),
             artifacts=[artifact for artifact, _ in exported],
         )
-        write_card(manifest, partial / _CARD)
-        manifest = manifest.model_copy(update={"card": describe_file(partial / _CARD)})
-        write_manifest(manifest, partial)
-        return open_bundle(partial).manifest
+        write_card(manifest, made / _CARD)
+        manifest = manifest.model_copy(update={"card": describe_file(made / _CARD)})
+        write_manifest(manifest, made)
+        return open_bundle(made).manifest
 
 
 def write_files(model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str]) -> None:

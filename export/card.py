@@ -105,7 +105,7 @@ The test images chose nothing.
 
 def describe_labels(manifest: Manifest) -> str:
     """A section, where the bundle knows of single labels."""
-    artifact = manifest.find("onnx-int8") or manifest.artifacts[0]
+    artifact = manifest.usual
     test = stated_test(artifact)
     if test.confusion is None:
         return ""

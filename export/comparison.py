@@ -18,12 +18,11 @@ class Comparison(StrEnum):
 
 
 # Of the weights rounded to float16 with the checkpoint: both are run in the same way.
-ROUNDING = frozenset({Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.LABELS, Comparison.ACCURACIES})
+ROUNDED = frozenset({Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.LABELS, Comparison.ACCURACIES})
 EVERY = frozenset(Comparison)
-# How far outputs are from the reference's: the limit goes with the logits and the calibration, and int8 has none.
-MEASURED = frozenset(
-    {Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.EXTREME_LOGITS, Comparison.EXTREME_PROBABILITIES}
-)
+# How far outputs are from the reference's.
+LOGITS = frozenset({Comparison.LOGITS, Comparison.EXTREME_LOGITS})
+PROBABILITIES = frozenset({Comparison.PROBABILITIES, Comparison.EXTREME_PROBABILITIES})
 STABILITY = frozenset(
     {Comparison.BATCH_SIZES, Comparison.NEIGHBOURS, Comparison.LAYOUTS, Comparison.RUNS, Comparison.THREADS}
 )

@@ -3,25 +3,31 @@
 This has run with the CPU in its place, and not yet on a device.
 """
 
-from cifar_models.manifest import Parity, Unproved
+from cifar_models.errors import reason
+from cifar_models.manifest import Arithmetic, Parity, Unproved
 from export.formats import FORMATS
 from export.parity import Evidence, Opener, check_parity
 from export.runner import Target
 
 
 def check_cuda(key: str, open_: Opener, evidence: Evidence) -> tuple[list[Parity], list[Unproved]]:
-    """How the file agrees there, and where it could not be run at all, and why.
+    """How the file agrees there, and where it could not be run at all. Raises ParityError, as `check_in` does."""
+    found = [check_in(arithmetic, key, open_, evidence) for arithmetic in FORMATS[key].arithmetics]
+    return (
+        [each for each in found if isinstance(each, Parity)],
+        [each for each in found if isinstance(each, Unproved)],
+    )
+
+
+def check_in(arithmetic: Arithmetic, key: str, open_: Opener, evidence: Evidence) -> Parity | Unproved:
+    """How the file agrees there in one arithmetic, or why it could not be run at all.
 
     The second is no reason to refuse the file: libraries of the device may be missing here, and nothing is claimed.
     Raises ParityError when it runs there and differs by too much.
     """
-    proved, unproved = [], []
-    for arithmetic in FORMATS[key].arithmetics:
-        target = Target(device="cuda", arithmetic=arithmetic)
-        try:
-            open_(target)(evidence.extremes)  # some libraries are loaded by the first batch
-        except Exception as error:  # each library raises its own
-            unproved.append(Unproved(arithmetic=arithmetic, reason=f"{error}".partition("\n")[0]))
-        else:
-            proved.append(check_parity(key, open_, evidence, target).parity)
-    return proved, unproved
+    target = Target(device="cuda", arithmetic=arithmetic)
+    try:
+        open_(target)(evidence.extremes)  # some libraries are loaded by the first batch
+    except Exception as error:  # each library raises its own
+        return Unproved(arithmetic=arithmetic, reason=reason(error))
+    return check_parity(key, open_, evidence, target).parity

@@ -19,7 +19,7 @@ _BATCH = 32
 _QUANTISED = ["Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu"]
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
+class Batches(CalibrationDataReader):  # type: ignore[misc]
     """Hands images to the calibrator, in batches."""
 
     def __init__(self, images: Pixels) -> None:
@@ -44,7 +44,7 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
         quantize_static(
             prepared,
             path,
-            Calibration(images),
+            Batches(images),
             op_types_to_quantize=_QUANTISED,
             nodes_to_exclude=float_nodes(optimised),
             activation_type=QuantType.QUInt8,

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from cifar_models.calibration import Calibration
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
-from cifar_models.errors import InputError
+from cifar_models.errors import InputError, reason
 from cifar_models.manifest import Check, Parity
-from cifar_models.metrics import accuracy
 from export.comparison import Comparison
 from export.golden import extreme_images
 from export.reference import run_reference
@@ -40,6 +39,10 @@ class Tolerance:
     accuracy: float  # share of the labelled images, lost
     relative: float = 0.0  # allowed of logits on top, times the largest
 
+    def probability_limit(self, calibration: Calibration) -> float | None:
+        """Of probabilities so calibrated, which multiplies what the logits differ by."""
+        return None if self.probability is None else self.probability * max(1.0, calibration.steepness)
+
 
 # Float sums in another order differ in their last digits. Int8 rounds: a logit may be off, and what counts is what it
 # does to the answers.
@@ -61,7 +64,7 @@ CUDA_TOLERANCES = {
 
 # What rounding weights to float16 may change against the checkpoint itself. Of networks that were trained long, logits
 # of 20 move by 0.03, and probabilities by 0.002.
-ROUNDING = Tolerance(logit=5e-2, probability=5e-3, rows=None, labels=0.001, accuracy=1e-3)
+ROUNDING = Tolerance(logit=5e-2, probability=5e-3, rows=None, labels=0.001, accuracy=1e-3, relative=2e-3)
 
 
 class Evidence:
@@ -104,7 +107,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
         ]
     except Exception as error:  # each format raises its own
         raise ParityError(
-            f"{key} cannot be run as it must on {target.device}; is its batch fixed? ({error})"
+            f"{key} cannot be run as it must on {target.device}; is its batch fixed? ({reason(error)})"
         ) from error
     parity = Parity(provider=run.provider, arithmetic=target.arithmetic, images=len(evidence.real), checks=checks)
     return Agreement(require_all(key, parity), run, found)
@@ -143,14 +146,13 @@ def compare_outputs(
     names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
 ) -> list[Check]:
     """How far outputs for the same images are apart."""
-    logit, probability = tolerance.logit, tolerance.probability
+    logit = tolerance.logit
     if logit is not None:
         logit += tolerance.relative * float(np.abs(reference[0]).max())
-    if probability is not None:
-        probability *= max(1.0, calibration.steepness)  # it multiplies what the logits differ by
+    limits = (logit, tolerance.probability_limit(calibration))
     return [
         Check(name=name, difference=float(np.abs(one - other).max()), allowed=allowed)
-        for name, one, other, allowed in zip(names, found, reference, (logit, probability), strict=True)
+        for name, one, other, allowed in zip(names, found, reference, limits, strict=True)
     ]
 
 
@@ -158,14 +160,23 @@ def compare_labels(pairs: Sequence[tuple[Outputs, Outputs]], tolerance: Toleranc
     """The share of all images that are given another label, of pairs (found, reference)."""
     logits = np.concatenate([reference[0] for _, reference in pairs])
     other = np.concatenate([found[0] for found, _ in pairs]).argmax(1) != logits.argmax(1)
-    if tolerance.logit is not None:
-        second, first = np.sort(logits, axis=1)[:, -2:].T
-        other &= ~(first - second <= tolerance.logit)
+    other &= ~undecided(logits, tolerance)
     return Check(name=Comparison.LABELS, difference=float(other.mean()), allowed=tolerance.labels)
 
 
 def compare_accuracies(
     found: Outputs, reference: Outputs, tolerance: Tolerance, labels: npt.NDArray[np.int64]
 ) -> Check:
-    lost = accuracy(reference[0], labels) - accuracy(found[0], labels)
-    return Check(name=Comparison.ACCURACIES, difference=lost, allowed=tolerance.accuracy)
+    """The share of the images that lose the right label, less those that win it."""
+    right, still_right = (outputs[0].argmax(1) == labels for outputs in (reference, found))
+    lost = (right & ~still_right).astype(int) - (still_right & ~right).astype(int)
+    difference = float((lost * ~undecided(reference[0], tolerance)).mean())
+    return Check(name=Comparison.ACCURACIES, difference=difference, allowed=tolerance.accuracy)
+
+
+def undecided(logits: npt.NDArray[np.float32], tolerance: Tolerance) -> npt.NDArray[np.bool_]:
+    """Whether an image's best two logits, of [n, classes], are so close that either may win: bool [n]."""
+    if tolerance.logit is None:
+        return np.zeros(len(logits), bool)
+    second, first = np.sort(logits, axis=1)[:, -2:].T
+    return np.asarray(first - second <= tolerance.logit)

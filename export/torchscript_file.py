@@ -30,7 +30,7 @@ _FREE = f"""{_GRAPH}:
 def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
     """Trace the model and write it to `path`, with `metadata` inside as JSON."""
     with quiet_torchscript(), torch.inference_mode():
-        module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,)))  # type: ignore[no-untyped-call]
+        module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,), check_trace=False))  # type: ignore[no-untyped-call]
         torch._C._jit_pass_custom_pattern_based_rewrite_graph(_TRACED, _FREE, module.graph)
         buffer = io.BytesIO()  # writing to a file by itself, torch would hide what the disk says
         torch.jit.save(module, buffer, _extra_files={_METADATA: json.dumps(metadata)})

@@ -1,19 +1,21 @@
 """Check a bundle: python -m export.verify models/NAME [--data DIR]."""
 
 from functools import partial
+from math import isclose
 from pathlib import Path
 
 import numpy as np
 
 from cifar_models.bundle import Bundle, BundleError, Probabilities, open_bundle
+from cifar_models.calibration import Calibration
 from cifar_models.command import Parser, run_command
 from cifar_models.manifest import Artifact, Parity
 from cifar_models.picture import Pixels
 from export.card import render_card
-from export.comparison import EVERY, MEASURED, ROUNDING, STABILITY, Comparison
+from export.comparison import EVERY, LOGITS, PROBABILITIES, ROUNDED, STABILITY, Comparison
 from export.description import check_description
 from export.formats import open_runner
-from export.parity import TOLERANCES
+from export.parity import CUDA_TOLERANCES, ROUNDING, TOLERANCES, Tolerance
 from export.remeasure import measure_again
 from export.runner import Runner
 
@@ -50,35 +52,42 @@ def main() -> int:
 def check_proofs(bundle: Bundle) -> None:
     """Raises BundleError when the manifest does not say of every file that it passed every check."""
     manifest = bundle.manifest
-    check_proof("The rounding", manifest.rounding, ROUNDING)
+    calibration = Calibration(manifest.temperature, manifest.sharpening)
+    check_proof("The rounding", manifest.rounding, ROUNDED, ROUNDING, calibration)
     for artifact in manifest.artifacts:
-        check_proof(artifact.file, artifact.parity, EVERY)
-        check_allowed(artifact)
+        check_proof(artifact.file, artifact.parity, EVERY, TOLERANCES[artifact.key], calibration)
         for parity in artifact.cuda_parity:
-            # Threads are the CPU's.
-            check_proof(f"{artifact.file} on CUDA in {parity.arithmetic}", parity, EVERY - {Comparison.THREADS})
+            name = f"{artifact.file} on CUDA in {parity.arithmetic}"
+            tolerance = CUDA_TOLERANCES[parity.arithmetic]
+            check_proof(name, parity, EVERY - {Comparison.THREADS}, tolerance, calibration)  # threads are the CPU's
 
 
-def check_proof(name: str, parity: Parity, required: frozenset[Comparison]) -> None:
-    missing = required - {check.name for check in parity.checks}
-    failed = [check.name for check in parity.checks if not check.passed]
-    if missing or failed:
-        raise BundleError(f"{name} is not proved: {', '.join([*sorted(missing), *failed])} missing or failed.")
+def check_proof(
+    name: str, parity: Parity, required: frozenset[Comparison], tolerance: Tolerance, calibration: Calibration
+) -> None:
+    """Raises BundleError when a comparison is missing or failed, or was allowed what the gate does not allow."""
+    found = {check.name: check for check in parity.checks}
+    wrong = [*sorted(required ^ found.keys()), *(each for each, check in found.items() if not check.passed)]
+    if wrong:
+        raise BundleError(f"{name} is not proved: {', '.join(wrong)} missing, unknown or failed.")
+    for each, check in found.items():
+        if not is_the_gate_s(Comparison(each), check.allowed, tolerance, calibration):
+            raise BundleError(f"The manifest allows {name} {check.allowed} in {each}, which is not the gate's limit.")
 
 
-def check_allowed(artifact: Artifact) -> None:
-    """Raises BundleError when the manifest allows itself what the gate does not."""
-    tolerance = TOLERANCES[artifact.key]
-    allowed = {check.name: check.allowed for check in artifact.parity.checks}
-    told = allowed.keys() if tolerance.logit is not None else allowed.keys() - MEASURED
-    fixed = dict.fromkeys(STABILITY, tolerance.rows) | {
-        Comparison.LABELS: tolerance.labels,
-        Comparison.ACCURACIES: tolerance.accuracy,
-    }
-    for name in told:
-        limit = allowed[name]
-        if limit is None or limit != fixed.get(Comparison(name), limit):
-            raise BundleError(f"The manifest allows {artifact.file} {limit} in {name}, which is not the gate's limit.")
+def is_the_gate_s(comparison: Comparison, limit: float | None, tolerance: Tolerance, calibration: Calibration) -> bool:
+    """Whether the gate has that limit. Of logits it may have more, by the reference's largest, which is not here."""
+    if comparison in LOGITS:
+        least = tolerance.logit
+        if least is not None and limit is not None and tolerance.relative:
+            return limit >= least
+    elif comparison in PROBABILITIES:
+        least = tolerance.probability_limit(calibration)
+    elif comparison in STABILITY:
+        least = tolerance.rows
+    else:
+        least = tolerance.labels if comparison is Comparison.LABELS else tolerance.accuracy
+    return limit == least if limit is None or least is None else isclose(limit, least)
 
 
 def check_card(bundle: Bundle) -> None:

@@ -1,29 +1,31 @@
 """`python -m bench.gpu` on the CPU in miniature: what will run on a GPU's day, but for the device."""
 
 import json
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, command
 
+from bench.gpu.__main__ import attempt
+from bench.gpu.context import Context
 from bench.gpu.page import render
-from bench.gpu.record import read_report
+from bench.gpu.record import Outcome, read_report
 from bench.gpu.steps import STEPS
+from bench.gpu.training import folder_of
 from serving.settings import available_cores
 
 RECIPE = "seed003-lenet"
-RUN = ("environment", "profile", "engine", "service", "parity", "cifarnet", RECIPE)
+RUN = ("environment", "profile", "engine", "service", "parity", RECIPE)
 MINIATURE = ("--device", "cpu", "--miniature", "--data-name", "tiny")
 ENGINES = {"onnxruntime-cpu-fp32", "torchscript-cpu-fp32"}
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_data: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command leaves; the run of the default network is there already, so that it need not be trained."""
+def folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command leaves."""
     folder = tmp_path_factory.mktemp("gpu")
-    shutil.copytree(tiny_run, folder / "work" / "cifarnet")
     ask(folder, tiny_data, *RUN)
     return folder
 
@@ -92,9 +94,8 @@ def test_parity_is_that_of_the_export(folder: Path) -> None:
         assert all(difference <= allowed + 1e-12 for difference, allowed in file["checks"].values())
 
 
-@pytest.mark.parametrize("recipe", ["cifarnet", RECIPE])
-def test_a_recipe_is_trained_and_evaluated(folder: Path, recipe: str) -> None:
-    found = figures(folder, recipe)
+def test_a_recipe_is_trained_and_evaluated(folder: Path) -> None:
+    found = figures(folder, RECIPE)
     assert found["data"] == "tiny"
     low, high = found["test_interval"]
     assert low <= found["test_accuracy"] <= high
@@ -107,6 +108,45 @@ def test_what_is_done_is_not_done_again_unless_asked(folder: Path, tiny_data: Pa
     assert figures(folder, "engine") == before
     assert "engine: done, " in ask(folder, tiny_data, "engine", "--again")
     assert figures(folder, "engine") != before
+
+
+def test_a_recipe_is_trained_anew_when_asked(folder: Path, tiny_data: Path) -> None:
+    (last,) = folder.glob(f"work/{RECIPE}-*/last.pt")
+    before = last.stat().st_mtime_ns
+    ask(folder, tiny_data, RECIPE, "--again")
+    assert last.stat().st_mtime_ns > before
+
+
+def test_a_run_of_other_data_or_versions_or_at_full_size_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(device="cpu", miniature=True, data=Path("data"), data_name=None, work=Path("work"))
+    others = [replace(context, data_name="other"), replace(context, miniature=False)]
+    folders = [folder_of(each, RECIPE) for each in (context, context, *others)]
+    monkeypatch.setattr("bench.gpu.context.installed", lambda name: "1.0")
+    folders.append(folder_of(context, RECIPE))
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 4
+
+
+def test_a_recipe_that_learns_from_another_waits_for_it(tiny_data: Path, tmp_path: Path) -> None:
+    context = Context(device="cpu", miniature=True, data=tiny_data, data_name=None, work=tmp_path)
+    (missing,) = attempt("cifarnet-distilled", context).missing
+    assert "it learns from a finished run of the recipe resnet18, and there is none" in missing
+
+
+def test_a_step_that_fails_unexpectedly_is_told_in_a_line_and_the_next_one_runs(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(context: Context) -> Outcome:
+        raise RuntimeError("The following operation failed.\nTraceback of it\nCUDA error: out of memory")
+
+    monkeypatch.setitem(STEPS, "environment", replace(STEPS["environment"], run=fail))
+    context = Context(device="cpu", miniature=True, data=tiny_data, data_name=None, work=tmp_path)
+    outcome = attempt("environment", context)
+    assert outcome.status == "not run"
+    assert list(outcome.missing) == [
+        f"The following operation failed. ... CUDA error: out of memory ({tmp_path / 'environment.error'} has more)"
+    ]
+    assert "in fail" in (tmp_path / "environment.error").read_text()
 
 
 def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path) -> None:

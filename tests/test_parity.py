@@ -21,7 +21,7 @@ from cifar_models.picture import Pixels
 from export.comparison import EVERY
 from export.formats import FORMATS, open_runner
 from export.onnx_file import OPSET, export_onnx
-from export.parity import TOLERANCES, Evidence, Opener, ParityError, check_parity
+from export.parity import TOLERANCES, Evidence, Opener, ParityError, check_parity, compare_accuracies
 from export.reference import run_reference
 from export.runner import Outputs, Runner
 from export.safetensors_file import export_safetensors
@@ -254,6 +254,14 @@ def test_another_label_for_extreme_images_is_found(model: Classifier, evidence: 
     run = answering(model, one_of(*evidence.extremes[:2]))
     with pytest.raises(ParityError, match=r"labels differ by 0\.0227, allowed is 0"):
         check_parity("onnx-fp32", run, evidence)
+
+
+def test_a_tie_that_falls_to_the_other_label_costs_no_accuracy() -> None:
+    tied, decided = np.array([[1.00005, 1.0]], np.float32), np.array([[2.0, 1.0]], np.float32)
+    right = np.zeros(1, np.int64)
+    for logits, lost in ((tied, 0.0), (decided, 1.0)):
+        found = (logits[:, ::-1], logits)
+        assert compare_accuracies(found, (logits, logits), TOLERANCES["onnx-fp32"], right).difference == lost
 
 
 def test_sums_in_another_order_are_no_reason_to_refuse_a_network_that_is_always_right(real: ImageSet) -> None:

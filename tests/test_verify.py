@@ -97,6 +97,10 @@ def test_one_flipped_bit_is_found_anywhere_in_a_manifest(tiny_bundle: Path, tmp_
         pytest.param(
             lambda manifest: manifest["artifacts"][-1]["parity"]["checks"][0].update(allowed=-1), id="a check failed"
         ),
+        pytest.param(
+            lambda manifest: manifest["artifacts"][0]["parity"]["checks"].append({"name": "colour", "difference": 0}),
+            id="a check that nobody knows",
+        ),
     ],
 )
 def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Callable[[Manifest], object]) -> None:
@@ -110,8 +114,12 @@ def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Cal
         ("onnx-fp32", "logits", None),
         ("onnx-fp32", "runs", 1.0),
         ("onnx-fp32", "runs", None),
+        ("onnx-fp32", "probabilities", 1e9),
         ("onnx-int8", "labels", 1.0),
+        ("onnx-int8", "logits", 1e9),
         ("onnx-int8", "neighbours", None),
+        ("torchscript-fp32", "logits", 1e9),
+        ("torchscript-fp32", "extreme probabilities", 1.0),
     ],
 )
 def test_a_manifest_that_allows_itself_more_than_the_gate_is_found(
@@ -120,6 +128,23 @@ def test_a_manifest_that_allows_itself_more_than_the_gate_is_found(
     def allow(manifest: Manifest) -> None:
         checks = manifest["artifacts"][list(TOLERANCES).index(key)]["parity"]["checks"]
         next(check for check in checks if check["name"] == name)["allowed"] = allowed
+
+    edit_manifest(bundle, allow)
+    assert "not the gate's limit" in verify(bundle)
+
+
+@pytest.mark.parametrize("proof", ["rounding", "cuda_parity"])
+@pytest.mark.parametrize(("name", "allowed"), [("labels", None), ("labels", 1.0), ("probabilities", 1.0)])
+def test_every_proof_is_held_to_the_gate(
+    bundle: Path, verify: Verify, proof: str, name: str, allowed: float | None
+) -> None:
+    def allow(manifest: Manifest) -> None:
+        parity = manifest["rounding"]
+        if proof == "cuda_parity":
+            parity = {**manifest["artifacts"][0]["parity"], "arithmetic": "fp32"}
+            parity["checks"] = [{**check, "difference": 0.0} for check in parity["checks"][:-1]]  # thread counts
+            manifest["artifacts"][0]["cuda_parity"] = [parity]
+        next(check for check in parity["checks"] if check["name"] == name).update(allowed=allowed, difference=0.0)
 
     edit_manifest(bundle, allow)
     assert "not the gate's limit" in verify(bundle)
@@ -170,6 +195,8 @@ def on_artifact(**values: Any) -> Callable[[Manifest], None]:
         (lambda manifest: manifest.update(labels=["cat"]), "labels"),
         (lambda manifest: manifest.update(labels=["cat"] * 10), "label"),
         (lambda manifest: manifest.update(temperature=0), "temperature"),
+        (lambda manifest: manifest["artifacts"][0]["evaluations"][0]["class_accuracies"].pop(), "labels than 10"),
+        (lambda manifest: manifest["artifacts"][0]["evaluations"][0]["confusion"][3].pop(), "labels than 10"),
         (lambda manifest: manifest.update(sharpening=-0.1), "sharpening"),
         (lambda manifest: manifest.update(artifacts=[]), "artifacts"),
         (lambda manifest: manifest["artifacts"].append(manifest["artifacts"][0]), "artifact"),

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from bench.gpu.steps import GROUPS, STEPS, find_steps
 from bench.serving.machine import describe_machine
 from bench.serving.server import ROOT
 from cifar_models.command import Parser, run_command
-from cifar_models.errors import InputError
+from cifar_models.errors import InputError, reason
 
 _DOCS = ROOT / "docs"
 
@@ -48,7 +49,7 @@ def take(name: str, context: Context, report: Report, options: argparse.Namespac
         return
     say(f"{name}: {STEPS[name].title}")
     started = time.monotonic()
-    outcome = attempt(name, replace(context, deadline=started + 60 * options.minutes))
+    outcome = attempt(name, replace(context, deadline=started + 60 * options.minutes, again=options.again))
     seconds = time.monotonic() - started
     missing = list(outcome.missing)
     machine = {**describe_machine(), **({"beside": options.beside} if options.beside else {})}
@@ -57,10 +58,16 @@ def take(name: str, context: Context, report: Report, options: argparse.Namespac
 
 
 def attempt(name: str, context: Context) -> Outcome:
+    """Whatever a step lacks, the next one may do without; of an error that nobody expected, the log has all."""
     try:
         return STEPS[name].run(context)
-    except InputError as error:  # the next step may do without what this one lacks
-        return Outcome({}, [str(error).splitlines()[0]])
+    except InputError as error:
+        return Outcome({}, [str(error)])
+    except Exception as error:
+        log = context.work / f"{name}.error"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+        return Outcome({}, [f"{reason(error)} ({log} has more)"])
 
 
 def say(text: str) -> None:
@@ -83,7 +90,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
     parser.add_argument("--beside", help="what else the device computes meanwhile, to be said with the seconds")
     parser.add_argument("--minutes", type=float, default=8, help="that a step may take (default: 8)")
-    parser.add_argument("--again", action="store_true", help="do what is done already, too")
+    parser.add_argument("--again", action="store_true", help="do what is done already, too; recipes from their start")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     parser.add_argument("--miniature", action="store_true", help="a little of everything, to see that the steps run")
     parser.add_argument("--out", type=Path, default=_DOCS, help="folder of gpu.md and gpu.json (default: docs)")

@@ -21,6 +21,7 @@ class Context:
     data: Path
     data_name: str | None  # as figures shall name the data; none: as training.fit names them
     work: Path  # folder of runs and logs
+    again: bool = False  # what is done already, too
     deadline: float = float("inf")  # time.monotonic() at which the step shall have ended
 
     @property

@@ -4,9 +4,9 @@ from typing import Any
 
 from bench.engines import engine_names, load_engine, rate
 from bench.gpu.context import Context
-from bench.gpu.environment import first_line
 from bench.gpu.record import Outcome
 from cifar_models.bundle import read_manifest
+from cifar_models.errors import reason
 from serving.settings import Settings
 
 _BATCHES, _MINIATURE_BATCHES = (1, 8, 64, 256, 512, 1024), (1, 8)
@@ -28,7 +28,7 @@ def run(context: Context) -> Outcome:
         try:
             figures[name] = rates(context, name)
         except Exception as error:  # its library is missing, or has no such device
-            missing.append(f"{name}: {first_line(error)}")
+            missing.append(f"{name}: {reason(error)}")
     return Outcome(figures, missing)
 
 

@@ -11,6 +11,7 @@ from torch.utils.benchmark import Timer
 from bench.gpu.context import Context
 from bench.gpu.record import Outcome
 from bench.peers.model import BUNDLE
+from cifar_models.errors import reason
 from export.golden import golden_images
 from export.onnx_file import open_onnx
 from export.runner import Runner, Target
@@ -48,7 +49,7 @@ def run(context: Context) -> Outcome:
             runner(golden_images())
             figures[f"{name} runs on"] = runner.provider
         except Exception as error:  # each library raises its own
-            missing.append(f"{name} does not compute on {context.device}: {first_line(error)}")
+            missing.append(f"{name} does not compute on {context.device}: {reason(error)}")
     return Outcome(figures, missing)
 
 
@@ -84,10 +85,6 @@ def seconds_of(context: Context, statement: str, *, left: torch.Tensor, **values
     timer = Timer(statement, globals=names, num_threads=torch.get_num_threads())
     measured = timer.blocked_autorange(min_run_time=_MINIATURE_SECONDS if context.miniature else _SECONDS)
     return float(measured.median)
-
-
-def first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 def render(figures: dict[str, Any]) -> list[list[str]]:

@@ -11,18 +11,31 @@ from cifar_models.classifier import Classifier
 _BATCH = 2
 _BYTES = 2  # of an activation in bfloat16
 # An activation is written and read forward, and read once more backward; its gradient is written and read.
-_TRIPS = 5
+_FORWARD_TRIPS, _TRIPS = 2, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of training one image, forward and backward; the optimizer's own is left out, as a batch shares it."""
+    """Of one image; the optimizer's own is left out, as a batch shares it."""
 
     flops: float
     bytes: float  # between the device's memory and its cores, if no layer is fused with another
 
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
 
 def training_cost(architecture: str, classes: int) -> Cost:
+    """Of learning from it, forward and backward."""
+    return count_cost(architecture, classes, backward=True)
+
+
+def answering_cost(architecture: str, classes: int) -> Cost:
+    """Of a teacher's answer, forward alone."""
+    return count_cost(architecture, classes, backward=False)
+
+
+def count_cost(architecture: str, classes: int, *, backward: bool) -> Cost:
     """Counted on the CPU, in a batch of two."""
     model = Classifier(architecture, num_classes=classes).train()
     numbers: list[int] = []
@@ -35,5 +48,7 @@ def training_cost(architecture: str, classes: int) -> Cost:
             module.register_forward_hook(count)
     with FlopCounterMode(display=False) as counter:
         loss = model.network(model.preprocess(torch.zeros(_BATCH, 32, 32, 3, dtype=torch.uint8))).sum()
-        torch.autograd.backward(loss)
-    return Cost(counter.get_total_flops() / _BATCH, sum(numbers) * _BYTES * _TRIPS / _BATCH)
+        if backward:
+            torch.autograd.backward(loss)
+    trips = _TRIPS if backward else _FORWARD_TRIPS
+    return Cost(counter.get_total_flops() / _BATCH, sum(numbers) * _BYTES * trips / _BATCH)

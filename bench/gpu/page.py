@@ -29,7 +29,7 @@ than alone, and the shares smaller. The arithmetic's limit is the device's measu
 bfloat16 rate over the operations of an image, forward and backward. The memory's is its measured
 bandwidth over the bytes that an image's activations move in bfloat16: written and read forward, read
 once more backward, their gradients written and read. Layers that are fused move less, so that a share
-above 1 is possible."""
+above 1 is possible. A teacher's answers, forward alone, count with the network that learns from them."""
 _NOT_YET = "not yet run"
 
 
@@ -68,7 +68,7 @@ def sections(report: Report) -> list[str]:
         table = grid(["", ""], environment.render(figures))
         found.append(f"## Device\n\n{origin(report.steps['environment'])}\n\n{table}")
     if names := [name for name in ("profile", "profile-compiled") if report.figures(name)]:
-        found.append(f"## A training step\n\n{origin(report.steps[names[0]])}\n\n{profiles(report, names)}")
+        found.append(f"## A training step\n\n{origins(report, names)}\n\n{profiles(report, names)}")
     if figures := report.figures("engine"):
         found.append(f"## Engines alone\n\n{origin(report.steps['engine'])}\n\n{engines(figures)}")
     if figures := report.figures("service"):
@@ -76,16 +76,30 @@ def sections(report: Report) -> list[str]:
     if figures := report.figures("parity"):
         found.append(f"## Parity\n\n{origin(report.steps['parity'])}\n\n{parity(figures)}")
     if names := [name for name in MODERN if report.figures(name)]:
-        found.append(f"## Our recipes\n\n{place(report.steps[names[0]])}.\n\n{modern(report, names)}")
-    if any(report.figures(name) for name in SEEDS):
-        found.append(f"## Recipes of the tutorials\n\n{seeds(report)}")
+        found.append(f"## Our recipes\n\n{origins(report, names)}\n\n{modern(report, names)}")
+    if names := [name for name in SEEDS if report.figures(name)]:
+        found.append(f"## Recipes of the tutorials\n\n{origins(report, names)}\n\n{seeds(report)}")
     return found
+
+
+def origins(report: Report, names: Sequence[str]) -> str:
+    """Where the rows of a table come from, when they come from several places."""
+    places: dict[str, list[str]] = {}
+    for name in names:
+        places.setdefault(place(report.steps[name]), []).append(f"`{name}`")
+    if len(places) == 1:
+        return f"{next(iter(places))}."
+    return "\n".join(f"- {', '.join(rows)}: {where}." for where, rows in places.items())
 
 
 def origin(record: Record) -> str:
     machine = record.machine
     weights = f", the bundle with weights {record.inputs['weights'][:12]}" if "weights" in record.inputs else ""
     return f"{place(record)}, {machine['date']}, revision {machine['revision']}{weights}."
+
+
+def when(record: Record) -> str:
+    return f"{record.machine['date'][:10]}, {record.machine['revision'][:7]}"
 
 
 def place(record: Record) -> str:
@@ -103,8 +117,8 @@ def profiles(report: Report, names: Sequence[str]) -> str:
         kernels, step, rate = figures["kernel_seconds"], figures["step_seconds"], figures["images_per_second"]
         share = f"{rate * figures['flops_per_image'] / peak:.2f}" if peak else "-"
         times = [f"{1000 * kernels[kind]:.2f}" if kind in kernels else "-" for kind in kinds]
-        rows.append([STEPS[name].title, f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
-    head = ["", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
+        rows.append([STEPS[name].title, when(report.steps[name]), f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
+    head = ["", "when, by revision", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
     text = (
         f"ResNet-18 by its recipe, batches of {found[names[0]]['batch']}, random images; by kind of kernel, "
         "where Muon's products are among the matrix products."
@@ -144,8 +158,8 @@ def parity(figures: dict[str, Any]) -> str:
         for file in figures["agreed"]
     ]
     text = (
-        "Of a network of the recipe `cifarnet`, the largest differences from eager PyTorch, float32, on the CPU, and "
-        f"what is allowed; {figures['images']} images."
+        f"Of a network of the recipe `{figures['recipe']}`, the largest differences from eager PyTorch, float32, on "
+        f"the CPU, and what is allowed; {figures['images']} images."
     )
     return f"{text}\n\n{grid(['file', 'arithmetic', 'computed by', *names], rows)}"
 
@@ -172,9 +186,8 @@ def modern(report: Report, names: Sequence[str]) -> str:
         found = report.figures(name)
         to_goal, rate = found["seconds_to_goal"], found["images_per_second"]
         reached = "not reached" if to_goal is None else f"{to_goal:.1f}"
-        machine = report.steps[name].machine
         texts = [
-            f"{machine['date'][:10]}, {machine['revision'][:7]}",
+            when(report.steps[name]),
             found["data"],
             str(found["epochs"]),
             accuracy(found),
@@ -192,12 +205,13 @@ def seeds(report: Report) -> str:
     rows = []
     for name in SEEDS:
         found, published = report.figures(name), PUBLISHED.get(name)
-        texts = [_NOT_YET, "", "", ""]
+        texts = [_NOT_YET, "", "", "", ""]
         if found:
             texts = [accuracy(found), found["data"], f"{found['epochs']}, the {found['chosen']}. chosen"]
-            texts.append(f"{found['seconds']:.0f}")
+            texts += [f"{found['seconds']:.0f}", when(report.steps[name])]
         rows.append([f"`{name}`", *texts, f"{published:.1%}" if published else "no figure"])
-    head = ["recipe", "test accuracy (95 %)", "data", "epochs", "seconds", "the tutorial says, on the original"]
+    head = ["recipe", "test accuracy (95 %)", "data", "epochs", "seconds", "when, by revision"]
+    head.append("the tutorial says, on the original")
     text = f"{_CHOSEN}\nThe tutorials 000 and 001 chose on their test images."
     return f"{text}\n\n{grid(head, rows)}"
 

@@ -5,56 +5,62 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.gpu import training
 from bench.gpu.context import Context
-from bench.gpu.environment import first_line
 from bench.gpu.record import Outcome
-from bench.gpu.training import Unfinished, train
-from cifar_models.manifest import Parity
+from cifar_models.manifest import Arithmetic, Parity, Unproved
 from export.bundle import write_files
+from export.cuda import check_in
 from export.formats import FORMATS, open_runner
-from export.parity import Evidence, check_parity
+from export.parity import Evidence, ParityError, check_parity
 from export.reference import build_reference
-from export.runner import Target
 from export.source import load_source
 
-RECIPE = "cifarnet"
+_RECIPE, _MINIATURE_RECIPE = "cifarnet", "seed003-lenet"
+
+
+def recipe(context: Context) -> str:
+    return _MINIATURE_RECIPE if context.miniature else _RECIPE
 
 
 def inputs(context: Context) -> dict[str, Any]:
-    return {"recipe": RECIPE}
+    return training.inputs(context, recipe(context))
 
 
 def run(context: Context) -> Outcome:
+    name = recipe(context)
     try:
-        folder = train(context, RECIPE)
-    except Unfinished as error:
-        return Outcome({}, [f"it compares a checkpoint of the recipe {RECIPE}, and there is none: {error}"])
+        folder = training.train(context, name)
+    except training.Unfinished as error:
+        return Outcome({}, [f"it compares a checkpoint of the recipe {name}, and there is none: {error}"])
     source = load_source(folder / "best.pt", context.data)
     reference = build_reference(source.checkpoint, source.validation)
     evidence = Evidence(reference, source.validation)
     keys = [key for key, format_ in FORMATS.items() if format_.arithmetics]
     agreed, missing = [], []
     with TemporaryDirectory(prefix="bench-parity-") as written:
-        write_files(reference, source, Path(written), RECIPE, keys)
+        write_files(reference, source, Path(written), name, keys)
         for key in keys:
             path = Path(written) / FORMATS[key].file
-            for target in targets(context, key):
-                what = f"{key} in {target.arithmetic}"
+            for arithmetic in FORMATS[key].arithmetics if context.cuda else ("fp32",):
                 try:
-                    agreement = check_parity(key, partial(open_runner, key, path), evidence, target)
-                except Exception as error:  # it disagrees, or its library does not run here
-                    missing.append(f"{what}: {first_line(error)}")
+                    found = check(context, arithmetic, key, path, evidence)
+                except ParityError as error:
+                    missing.append(f"{key} in {arithmetic}: {error}")
+                    continue
+                if isinstance(found, Parity):
+                    agreed.append(describe(key, found))
                 else:
-                    agreed.append(describe(key, target, agreement.parity))
-    return Outcome({"images": len(source.validation), "agreed": agreed} if agreed else {}, missing)
+                    missing.append(f"{key} in {arithmetic}: {found.reason}")
+    return Outcome({"recipe": name, "images": len(source.validation), "agreed": agreed} if agreed else {}, missing)
 
 
-def targets(context: Context, key: str) -> list[Target]:
-    if not context.cuda:
-        return [Target()]
-    return [Target(device="cuda", arithmetic=arithmetic) for arithmetic in FORMATS[key].arithmetics]
+def check(context: Context, arithmetic: Arithmetic, key: str, path: Path, evidence: Evidence) -> Parity | Unproved:
+    """As the export does. Raises ParityError."""
+    opener = partial(open_runner, key, path)
+    return check_in(arithmetic, key, opener, evidence) if context.cuda else check_parity(key, opener, evidence).parity
 
 
-def describe(key: str, target: Target, parity: Parity) -> dict[str, Any]:
+def describe(key: str, parity: Parity) -> dict[str, Any]:
     checks = {check.name: [check.difference, check.allowed] for check in parity.checks}
-    return {"file": key, "arithmetic": target.arithmetic, "provider": parity.provider, "checks": checks}
+    return {"file": key, "arithmetic": parity.arithmetic, "provider": parity.provider, "checks": checks}

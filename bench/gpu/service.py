@@ -11,12 +11,12 @@ from bench.engines import load_engine, rate
 from bench.gpu import engine
 from bench.gpu.callers import call
 from bench.gpu.context import Context
-from bench.gpu.environment import first_line
 from bench.gpu.record import Outcome
 from bench.peers.model import BUNDLE
 from bench.serving.errors import ServerDied
 from bench.serving.server import OURS, ServerProcess, running
 from bench.serving.workload import Workload, raw_batches, single_pictures
+from cifar_models.errors import reason
 from serving.engines.registry import AUTO, CUDA_ATOL
 from serving.settings import Settings
 
@@ -44,7 +44,7 @@ def run(context: Context) -> Outcome:
         except ServerDied as error:
             missing.append(f"{name}: the server did not start: {str(error).splitlines()[-1][:300]}")
         except Exception as error:  # a wrong answer, or an engine whose library is missing
-            missing.append(f"{name}: {first_line(error)}")
+            missing.append(f"{name}: {reason(error)}")
     return Outcome({"servers": servers} if servers else {}, missing)
 
 

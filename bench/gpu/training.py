@@ -1,6 +1,8 @@
 """A recipe at full length, by the commands that a user has: python -m training.fit, python -m training.evaluate."""
 
+import hashlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu.context import Context
-from bench.gpu.limits import training_cost
+from bench.gpu.limits import answering_cost, training_cost
 from bench.gpu.record import Outcome
 from bench.serving.server import ROOT
 from cifar_models.checkpoint import load_checkpoint
@@ -37,24 +39,39 @@ def inputs(context: Context, recipe: str) -> dict[str, Any]:
 
 
 def run(context: Context, recipe: str) -> Outcome:
+    if context.again and is_finished(context, recipe):
+        shutil.rmtree(folder_of(context, recipe))
     try:
         folder = train(context, recipe)
         command(context, "training.evaluate", folder, "--data", context.data, log=folder)
     except Unfinished as error:
         return Outcome({}, [str(error)])
+    except subprocess.TimeoutExpired:
+        return Outcome({}, ["it is trained, but not evaluated; the same step goes on with that"])
     return Outcome(figures_of(folder))
+
+
+def folder_of(context: Context, recipe: str) -> Path:
+    """Of its run: one for each recipe, device, data and set of versions, as the figures are of one of each."""
+    told = {**context.common_inputs(), **inputs(context, recipe), "miniature": context.miniature}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return context.work / f"{recipe}-{digest[:8]}"
 
 
 def train(context: Context, recipe: str) -> Path:
     """The folder of the finished run; one that was stopped goes on. Raises Unfinished."""
-    folder = context.work / recipe
+    folder = folder_of(context, recipe)
     overrides = _MINIATURE if context.miniature else ()
-    if is_finished(folder, 1 if context.miniature else RECIPES[recipe].epochs):
+    if is_finished(context, recipe):
         return folder
+    if RECIPES[recipe].teachers and not is_finished(context, TEACHER):
+        raise Unfinished(
+            f"it learns from a finished run of the recipe {TEACHER}, and there is none; run that step first"
+        )
     name = ("--data-name", context.data_name) if context.data_name else ()
     resume = ("--resume",) if (folder / "last.pt").exists() else ()
     where = ("--data", context.data, "--out", folder, "--device", context.device)
-    teacher = ("--teachers", context.work / TEACHER / "best.pt") if RECIPES[recipe].teachers else ()
+    teacher = ("--teachers", folder_of(context, TEACHER) / "best.pt") if RECIPES[recipe].teachers else ()
     try:
         command(context, "training.fit", recipe, *where, *name, *teacher, *resume, *overrides, log=folder)
     except subprocess.TimeoutExpired as error:
@@ -63,11 +80,12 @@ def train(context: Context, recipe: str) -> Path:
     return folder
 
 
-def is_finished(folder: Path, epochs: int) -> bool:
-    """Whether a run has all its epochs, or stopped early as its recipe says."""
-    if not (folder / "last.pt").exists():
+def is_finished(context: Context, recipe: str) -> bool:
+    """Whether its run has all its epochs, or stopped early as its recipe says."""
+    path = folder_of(context, recipe) / "last.pt"
+    if not path.exists():
         return False
-    last = load_checkpoint(folder / "last.pt")
+    last, epochs = load_checkpoint(path), 1 if context.miniature else RECIPES[recipe].epochs
     losses = [metrics["validation_loss"] for metrics in last.history]
     return last.epoch >= epochs or should_stop(losses, last.recipe["early_stop"])
 
@@ -101,7 +119,9 @@ def figures_of(folder: Path) -> dict[str, Any]:
     checkpoint = load_checkpoint(folder / "best.pt")
     recipe = Recipe(**checkpoint.recipe)
     epoch_seconds = statistics.median(metrics.seconds for metrics in history[1:] or history)
-    cost = training_cost(recipe.model, len(checkpoint.labels))
+    labels = len(checkpoint.labels)
+    teachers = [load_checkpoint(Path(path)).architecture for path in recipe.teachers.split(",") if path]
+    cost = sum((answering_cost(each, labels) for each in teachers), training_cost(recipe.model, labels))
     return {
         "data": report["data"],
         "epochs": len(history),

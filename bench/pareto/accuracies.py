@@ -67,14 +67,14 @@ def read_run(path: Path) -> Accuracy:
             validation=report["validation"]["accuracy"],
             test=report["test"]["accuracy"],
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no report of `python -m training.evaluate` ({error}); make it again.") from error
 
 
 def read_bundles(folder: Path) -> Iterator[Accuracy]:
     for path in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         manifest = read_manifest(path.parent)
-        artifact = manifest.find("onnx-int8") or manifest.artifacts[0]
+        artifact = manifest.usual
         validation, test = artifact.evaluation("validation"), artifact.evaluation("test")
         if validation is None or test is None:
             raise InputError(f"{path} does not state both accuracies of {artifact.file}; export it again.")

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator
 
-from bench.report.measure import MeasuredBundle, MeasuredFile, served_artifact
+from bench.report.measure import MeasuredBundle, MeasuredFile
 from cifar_models.bundle import Bundle, BundleError
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
-
-# Another processor sums in another order, and int8 rounds on top of that: shares of the test images.
-_ATOL = {"int8": 2e-3, "fp32": 2e-4}
-_NLL_ATOL = {"int8": 1e-2, "fp32": 1e-4}  # nats
+from export.remeasure import ATOL
 
 
 def check_data(bundle: Bundle, test: ImageSet) -> None:
     """Raises BundleError when the served file states no test figures, and InputError when they are of other images."""
-    artifact = served_artifact(bundle)
+    artifact = bundle.manifest.usual
     stated = artifact.evaluation("test")
     if stated is None:
         raise BundleError(f"The manifest states no test accuracy of {bundle.path(artifact)}.")
@@ -36,19 +33,18 @@ def differences(measured: MeasuredBundle) -> Iterator[str]:
 
 def figures(file: MeasuredFile) -> Iterator[tuple[str, float, float, float]]:
     """Name, found, stated, and how far apart they may be; nothing of a file that states none."""
-    artifact, precision = file.artifact, file.artifact.precision
-    stated, atol = artifact.evaluation("test"), _ATOL[precision]
+    artifact, allowed = file.artifact, ATOL[file.artifact.precision]
+    stated, share = artifact.evaluation("test"), allowed["accuracy"]
     if stated is None:
         return
-    yield "test accuracy", file.test.accuracy, stated.accuracy, atol
-    yield "test ECE", file.test.ece, stated.ece, atol
-    yield "test NLL", file.test.nll, stated.nll, _NLL_ATOL[precision]
+    for name, figure in (("accuracy", "accuracy"), ("ECE", "ece"), ("NLL", "nll")):
+        yield f"test {name}", getattr(file.test, figure), getattr(stated, figure), allowed[figure]
     if artifact.selective and artifact.selective.test and file.selection:
         # Probabilities are densest near 1, where thresholds lie.
-        yield "test coverage", file.selection.coverage, artifact.selective.test.coverage, 5 * atol
-        yield "test precision", file.selection.precision, artifact.selective.test.precision, atol
+        yield "test coverage", file.selection.coverage, artifact.selective.test.coverage, 5 * share
+        yield "test precision", file.selection.precision, artifact.selective.test.precision, share
     for index, right in enumerate(stated.class_accuracies or []):
         images = sum((stated.confusion or [])[index])
         found = (file.test.class_accuracies or [])[index]
         # Of few images, a share moves more: as many images may differ as of all.
-        yield f"accuracy of label {index}", found, right, atol * stated.images / images
+        yield f"accuracy of label {index}", found, right, share * stated.images / images

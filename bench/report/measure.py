@@ -40,7 +40,7 @@ class MeasuredBundle:
 
     @property
     def served(self) -> MeasuredFile:
-        return next(file for file in self.files if file.artifact == served_artifact(self.bundle))
+        return next(file for file in self.files if file.artifact == self.bundle.manifest.usual)
 
     @property
     def bytes(self) -> int:
@@ -50,7 +50,7 @@ class MeasuredBundle:
 def measure(bundle: Bundle, test: ImageSet, *, seconds: float) -> MeasuredBundle:
     """Run every file over the test images; the speed takes a few times `seconds`."""
     files = [measure_file(bundle, artifact, test) for artifact in bundle.manifest.artifacts]
-    artifact, threads = served_artifact(bundle), available_cores()
+    artifact, threads = bundle.manifest.usual, available_cores()
     run = open_runner(artifact.key, bundle.path(artifact), Target(threads=threads))
     return MeasuredBundle(
         bundle=bundle,
@@ -59,12 +59,6 @@ def measure(bundle: Bundle, test: ImageSet, *, seconds: float) -> MeasuredBundle
         threads=threads,
         robustness=measure_robustness(run, test),
     )
-
-
-def served_artifact(bundle: Bundle) -> Artifact:
-    """What a processor is given: the int8 file, or the first of those that are not weights alone."""
-    artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.format != "safetensors"]
-    return bundle.manifest.find("onnx-int8") or artifacts[0]
 
 
 def measure_file(bundle: Bundle, artifact: Artifact, test: ImageSet) -> MeasuredFile:
