@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TEST_IMAGES, TRAIN_IMAGES, tiny_images, write_tiny_data
+from conftest import TEST_IMAGES, TRAIN_IMAGES, command, tiny_images, write_tiny_data
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -69,7 +69,10 @@ def test_a_picture_whose_note_confuses_the_decoder_is_named(tmp_path: Path) -> N
     profile = b"iCCP" + b"icc\0"  # and behind its name nothing, where Pillow looks for the kind of its compression
     chunk = struct.pack(">I", 4) + profile + struct.pack(">I", zlib.crc32(profile))
     path.write_bytes(written[:-12] + chunk + written[-12:])  # before IEND
-    assert str(path) in refusal(tmp_path)
+    # In a process of its own: in one that has loaded the server, Pillow skips it.
+    done = command("training.inspect", "--data", tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path} is not a readable picture (")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

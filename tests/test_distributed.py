@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from training.run import locked
 from training.trainer import Trainer
 from training.world import World
 
-EPOCHS = 5
+EPOCHS, BATCH = 5, "2"
 # 80 steps an epoch, so that a process that dies after the first epoch's line dies inside another epoch.
 SMALL = (
     "--model",
@@ -105,15 +104,39 @@ world.leave()
 def alone(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process."""
     folder = tmp_path_factory.mktemp("runs") / "alone"
-    command(*RECIPE, "4", "--data", tiny_data, "--out", folder)
+    command(*RECIPE, BATCH, "--data", tiny_data, "--out", folder)
     return folder
 
 
 def test_two_processes_come_to_what_one_comes_to(alone: Path, tiny_data: Path, tmp_path: Path) -> None:
-    done = command(*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", tmp_path / "run")
+    done = telling_of_threads(tmp_path, *RECIPE[1:], BATCH, "--data", tiny_data, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
     assert len(lines) == EPOCHS  # of the first process only
     assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
+
+
+def test_what_the_first_process_refuses_is_said_once(tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with locked(folder):  # which is seen when the model is there already
+        done = telling_of_threads(tmp_path, *RECIPE[1:], BATCH, "--data", tiny_data, "--out", folder)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line == f"error: {folder} is in use by another training process; name another folder with --out."
+    assert "[rank" not in done.stderr  # so begin the lines of a process's traceback; torchrun has one of its own
+
+
+def telling_of_threads(folder: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Train in two processes, whose threads that talk to each other must end before them.
+
+    One that is giving back a tensor while the interpreter ends aborts the process, now and then.
+    """
+    script = folder / "last_threads.py"
+    script.write_text(LAST_THREADS)
+    done = command(*TORCHRUN[:-1], script, *options, check=False, PYTHONPATH=str(ROOT))
+    told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
+    assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2, done.stderr
+    return done
 
 
 @pytest.mark.parametrize(
@@ -132,56 +155,25 @@ def test_a_device_that_the_processes_cannot_share_is_refused(
 
 def test_all_processes_stop_early_together(tiny_data: Path, tmp_path: Path) -> None:
     standing = ("--lr", "0", "--early-stop", "1", "--epochs", "20")  # the second epoch is no better than the first
-    command(*TORCHRUN, *RECIPE, "40", *standing, "--data", tiny_data, "--out", tmp_path / "run")
+    command(*TORCHRUN, *RECIPE, "20", *standing, "--data", tiny_data, "--out", tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 2
 
 
 def test_a_run_that_was_stopped_and_lost_each_process_in_turn_ends_as_if_it_had_not(
     alone: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    line = (*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", tmp_path / "run")
-    code, errors = signalled_after_epoch(1, signal.SIGTERM, 1, *line)
-    assert code != 0
-    assert errors.count("Stopped, and saved at step") == 1
-    assert 1 <= load_checkpoint(tmp_path / "run" / "last.pt").epoch <= 2
-    for epoch, rank in ((2, 0), (3, 1)):
-        code, _ = signalled_after_epoch(epoch, signal.SIGKILL, rank, *line, "--resume")
-        assert code != 0
-        assert epoch <= load_checkpoint(tmp_path / "run" / "last.pt").epoch < EPOCHS
-    command(*line, "--resume")
-    assert_close_runs(load_checkpoint(tmp_path / "run" / "last.pt"), load_checkpoint(alone / "last.pt"))
-
-
-def test_a_signal_to_one_process_stops_all_within_a_few_steps(tiny_data: Path, tmp_path: Path) -> None:
-    script = tmp_path / "signalled.py"
+    script, last = tmp_path / "signalled.py", tmp_path / "run" / "last.pt"
     script.write_text(SIGNALLED)
-    line = (*RECIPE[1:], "4", "--data", tiny_data, "--out", tmp_path / "run")
+    line = (*RECIPE[1:], BATCH, "--data", tiny_data, "--out", tmp_path / "run")
     done = command(*TORCHRUN[:-1], script, *line, check=False, PYTHONPATH=str(ROOT))
-    saved = load_checkpoint(tmp_path / "run" / "last.pt")
-    assert (saved.epoch, 5 <= saved.training_state["step"] <= 15) == (0, True)
+    saved = load_checkpoint(last)
+    assert (saved.epoch, 5 <= saved.training_state["step"] <= 15) == (0, True)  # all stop within a few steps
     assert done.stderr.count(f"Stopped, and saved at step {saved.training_state['step']} of epoch 1.") == 1
-
-
-@pytest.mark.parametrize("refused", [False, True], ids=["done", "refused"])
-def test_the_threads_that_talk_to_the_others_end_before_the_process(
-    tiny_data: Path, tmp_path: Path, refused: bool
-) -> None:
-    """One that is giving back a tensor while the interpreter ends aborts the process, now and then."""
-    script, folder = tmp_path / "last_threads.py", tmp_path / "run"
-    script.write_text(LAST_THREADS)
-    line = (*RECIPE[1:], "40", "--data", tiny_data, "--out", folder)
-    with locked(folder) if refused else nullcontext():  # which is seen when the model is there already
-        done = command(*TORCHRUN[:-1], script, *line, check=False, PYTHONPATH=str(ROOT))
-    assert (done.returncode != 0) is refused
-    told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
-    assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2
-
-
-def test_what_the_first_process_refuses_is_said_once(alone: Path, tiny_data: Path) -> None:
-    done = command(*TORCHRUN, *RECIPE, "4", "--data", tiny_data, "--out", alone, check=False)
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line == f"error: {alone} holds a run already: continue it with --resume, or name another folder with --out."
-    assert "[rank" not in done.stderr  # so begin the lines of a process's traceback; torchrun has one of its own
+    for epoch, rank in ((1, 0), (2, 1)):
+        assert killed_after_epoch(epoch, rank, *TORCHRUN, "training.fit", *line, "--resume") != 0
+        assert epoch <= load_checkpoint(last).epoch < EPOCHS
+    command(*TORCHRUN, "training.fit", *line, "--resume")
+    assert_close_runs(load_checkpoint(last), load_checkpoint(alone / "last.pt"))
 
 
 def test_one_process_reads_the_data_before_the_others_do(tmp_path: Path) -> None:
@@ -192,15 +184,15 @@ def test_one_process_reads_the_data_before_the_others_do(tmp_path: Path) -> None
     assert done.stdout.split() == [f"{turn}:{rank}" for turn in range(20) for rank in (0, 1)]
 
 
-def signalled_after_epoch(epoch: int, number: signal.Signals, rank: int, *line: str | Path) -> tuple[int, str]:
-    """Send one process of a torchrun a signal when the epoch is reported; torchrun's exit code and the errors."""
+def killed_after_epoch(epoch: int, rank: int, *line: str | Path) -> int:
+    """Kill one process of a torchrun when the epoch is reported; torchrun's exit code."""
     with subprocess.Popen(
         [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as launcher:
         assert any(output.startswith(f"epoch {epoch:3} ") for output in launcher.stdout or ())
-        os.kill(worker_of(launcher.pid, rank), number)
-        _, errors = launcher.communicate(timeout=60)
-    return launcher.returncode, errors
+        os.kill(worker_of(launcher.pid, rank), signal.SIGKILL)
+        launcher.communicate(timeout=60)
+    return launcher.returncode
 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused() -> None:

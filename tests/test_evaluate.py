@@ -29,7 +29,7 @@ PUBLISHED = 1e-4  # to which the published values are rounded
 def beginner(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped early enough to make mistakes."""
     folder = tmp_path_factory.mktemp("runs") / "beginner"
-    options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "50", "--validation", "0.2")
+    options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "25", "--validation", "0.2")
     command("training.fit", *options, "--tensorboard", "seed000", "--epochs", "2", "--out", folder)
     return folder
 
@@ -74,7 +74,7 @@ def test_the_accuracy_is_that_of_the_best_checkpoint(
     assert report[split]["images"] == len(labels)
     assert report[split]["accuracy"] == pytest.approx(accuracy)
     assert low <= accuracy <= high
-    assert 0 < high - low < 0.25
+    assert 0 < high - low < 0.3
 
 
 def test_the_first_tutorial_s_test_log_ends_with_the_test_accuracy(evaluated: Path, report: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def test_rows_of_the_confusion_matrix_are_labels(
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels.numpy(), logits.argmax(1).numpy()), 1)
     assert report[split]["confusion"] == counts.tolist()
-    assert set(counts.sum(1)) == {TEST_IMAGES}  # 8 of each class, in both splits
+    assert set(counts.sum(1)) == {TEST_IMAGES}  # as many of each class in both splits
 
 
 def test_each_class_has_its_recall_and_its_precision(report: dict[str, Any], split: str) -> None:

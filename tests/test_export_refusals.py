@@ -102,7 +102,7 @@ def test_no_weight_that_is_not_a_number_is_exported(source: Source) -> None:
 
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, 1e5])
 def test_no_weight_that_float16_cannot_hold_is_exported(source: Source, value: float) -> None:
-    *_, last = source.checkpoint.weights
+    *_, last = (name for name, weight in source.checkpoint.weights.items() if weight.dim() > 1)  # others stay float32
     with pytest.raises(InputError, match=f"{last.removeprefix('network.')} are not finite as float16"):
         build_reference(with_weight(source.checkpoint, last, value), source.validation)
 

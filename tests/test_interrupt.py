@@ -157,11 +157,11 @@ def test_a_disk_that_is_full_from_the_start_gets_no_part_of_a_checkpoint(tiny_da
 
 
 def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Path) -> None:
-    line = ("training.fit", "seed002-alexnet", "--device", "cpu", "--batch-size", "320", "--validation", "0.2")
+    line = ("training.fit", "seed002-alexnet", "--device", "cpu", "--batch-size", "160", "--validation", "0.2")
     done = limited("-d 2000000", *line, "--data", tiny_data, "--out", tmp_path / "run")
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2
-    assert error == "error: cpu has no memory for batches of 320; try --batch-size 160, with half the learning rate."
+    assert error == "error: cpu has no memory for batches of 160; try --batch-size 80, with half the learning rate."
     assert not (tmp_path / "run" / "last.pt").exists()
 
 

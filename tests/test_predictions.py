@@ -54,4 +54,4 @@ def test_the_text_says_what_the_numbers_are(rows: Any, top_k: int | None, thresh
 
 def test_more_labels_than_there_are_cannot_be_had() -> None:
     with pytest.raises(Unacceptable, match="top_k=5 is more than the model's 4 labels"):
-        PredictionWriter(MODEL, LABELS, None).write(ROWS, 5)
+        PredictionWriter(MODEL, LABELS, None).check(5)

@@ -13,7 +13,7 @@ from pathlib import Path
 from conftest import ROOT, command
 
 # An epoch takes longer than the bar waits between two looks at the loss.
-RECIPE = ("training.fit", "--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--batch-size", "4")
+RECIPE = ("training.fit", "--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--batch-size", "2")
 OPTIONS = ("--validation", "0.2", "--epochs", "1", "--data")
 
 
@@ -21,7 +21,7 @@ def test_a_terminal_shows_rate_remaining_time_and_the_current_figures(tiny_data:
     shown = on_a_terminal(*RECIPE, *OPTIONS, tiny_data, "--out", tmp_path / "run")
     frames = [frame for frame in re.split(r"[\r\n]+", shown) if frame.startswith("epoch 1/1")]
     pattern = (
-        r"epoch 1/1: +\d+%\|.*\| \d+/320 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ img/s, "
+        r"epoch 1/1: +\d+%\|.*\| \d+/160 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ img/s, "
         r"loss \d+\.\d{3}, accuracy \d+\.\d%, lr \d\.\de[-+]\d\d\]"
     )
     assert any(re.fullmatch(pattern, frame.rstrip()) for frame in frames), frames[-3:]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import OWN_PROCESS, ROOT, TINY_EPOCHS, TINY_RECIPE, command
+from conftest import OWN_PROCESS, ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command
 from PIL import Image
 from torch.testing import assert_close
 
@@ -25,7 +25,7 @@ from training import fit
 from training.recipes import RECIPES
 
 EPOCHS = 20
-SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "50", "--validation", "0.2")
+SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "25", "--validation", "0.2")
 RECIPE = (*SMALL, "--epochs", str(EPOCHS))
 WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
@@ -74,7 +74,7 @@ def test_a_run_leaves_its_best_and_last_epoch_and_the_metrics_of_all(tiny_run: P
 
 def test_the_checkpoint_says_where_it_comes_from(tiny_run: Path, tiny_data: Path) -> None:
     saved, data = load_checkpoint(tiny_run / "best.pt"), load_images(tiny_data, "train")
-    assert (saved.architecture, saved.data_name) == ("cifarnet", "tiny")
+    assert (saved.architecture, saved.data_name) == (TINY_MODEL, "tiny")
     assert (saved.recipe["epochs"], saved.recipe["lr"]) == (TINY_EPOCHS, RECIPES["cifarnet"].lr)
     assert (saved.labels, saved.data_fingerprint) == (list(data.classes), data.fingerprint())
     assert np.array_equal(saved.validation, split_validation(data, 0.2, 0)[1])
@@ -86,7 +86,7 @@ def test_the_run_says_in_its_folder_what_it_was_asked_to_do(tiny_run: Path, tiny
     assert record["recipe"] == saved.recipe
     assert record["source_revision"] == saved.source_revision
     assert record["data"]["sha256"] == saved.data_fingerprint
-    assert (record["data"]["training_images"], record["data"]["validation_images"]) == (320, 80)
+    assert (record["data"]["training_images"], record["data"]["validation_images"]) == (160, 40)
     assert shlex.split(record["command"])[:3] == ["python", "-m", "training.fit"]
     assert {"--data", str(tiny_data), *TINY_RECIPE} <= set(shlex.split(record["command"]))
 
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, t
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="sums on CUDA may differ from run to run in their last bits")
 def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_data: Path, tmp_path: Path) -> None:
-    line = (*TINY_RECIPE, "--epochs", "2", "--data", tiny_data, "--data-name", "tiny")
+    line = (*TINY_RECIPE, "--model", "cifarnet", "--epochs", "2", "--data", tiny_data, "--data-name", "tiny")
     command("training.fit", *line, "--out", tmp_path / "whole")
     kill_after_an_epoch(*line, "--out", tmp_path / "killed")
     command("training.fit", *line, "--out", tmp_path / "killed", "--resume", **OWN_PROCESS)
@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_is_refused(killed: Path, tiny_data: Path, tmp_path
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("batch_size", ["50", "400"])  # 400: one step, so only the validation can see what it did
+@pytest.mark.parametrize("batch_size", ["25", "160"])  # 160: one step, so only the validation can see what it did
 def test_a_run_that_diverges_at_once_saves_no_epoch(tiny_data: Path, tmp_path: Path, batch_size: str) -> None:
     options = ("--batch-size", batch_size, "--lr", "1e30", "--data", tiny_data)
     done = command("training.fit", *RECIPE, *options, "--out", tmp_path / "run", check=False)

@@ -79,7 +79,7 @@ def test_a_trial_that_falls_behind_is_not_finished(tiny_data: Path, tmp_path: Pa
     ("search", "words"),
     [
         ("lr=1e30:1e31", "No trial was finished"),  # each diverges
-        ("validation=0.0001:0.001", "would hold out 0 of the 40 images"),
+        ("validation=0.0001:0.001", "would hold out 0 of the 20 images"),
     ],
 )
 def test_a_search_that_can_find_nothing_ends_in_one_line(

@@ -246,8 +246,8 @@ def test_files_that_compute_something_else_are_found(bundle: Path, verify: Verif
 
 def test_the_stated_accuracies_are_measured_again(tiny_bundle: Path, tiny_data: Path) -> None:
     lines = command("export.verify", tiny_bundle, "--data", tiny_data).stdout.splitlines()
-    assert sum("validation accuracy" in line and "on 80 images (tiny)" in line for line in lines) == 5
-    assert sum("test accuracy" in line and "on 80 images (tiny)" in line for line in lines) == 3
+    assert sum("validation accuracy" in line and "on 40 images (tiny)" in line for line in lines) == 5
+    assert sum("test accuracy" in line and "on 40 images (tiny)" in line for line in lines) == 3
 
 
 def test_data_without_training_images_are_enough_for_the_test_images(
@@ -281,7 +281,7 @@ def test_another_figure_is_found(
     edit_manifest(bundle, boast)
     said = verify(bundle, "--data", tiny_data)
     assert name in said
-    assert f"on 80 {split} images; its manifest says" in said
+    assert f"on 40 {split} images; its manifest says" in said
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -307,7 +307,7 @@ def test_other_images_than_those_of_the_manifest_are_found(
     data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
     for path in (data / split / "cat").iterdir():
         Image.new("RGB", (32, 32)).save(path)
-    assert "80 other images" in verify(tiny_bundle, "--data", data)
+    assert "40 other images" in verify(tiny_bundle, "--data", data)
 
 
 def test_a_torchscript_file_of_other_weights_is_found(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:

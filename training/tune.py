@@ -1,6 +1,7 @@
 """Search a recipe's numbers: python -m training.tune [RECIPE] [--trials N]; a stopped study goes on by itself."""
 
 import argparse
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -89,9 +90,9 @@ def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
             for _ in trainer.train_epoch():
                 pass
             losses, _ = trainer.end_epoch()
-            if not losses.isfinite().all():
-                raise optuna.TrialPruned
             loss, accuracy = trainer.validate()
+            if not (losses.isfinite().all() and math.isfinite(loss)):
+                raise optuna.TrialPruned
             trainer.validation_losses.append(loss)
             trial.report(accuracy, epoch)
             if trial.should_prune():
