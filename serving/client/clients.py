@@ -12,7 +12,7 @@ from serving.client.answers import Answer, Models
 from serving.client.api import Api, Batch, join
 from serving.client.errors import check_minimum
 from serving.client.images import ImagesLike
-from serving.client.retries import SYSTEM_CLOCK, Clock, Retries
+from serving.client.retries import SYSTEM_CLOCK, Clock, Outcome, Retries
 
 T = TypeVar("T")
 
@@ -75,19 +75,16 @@ class Client:
         return [self._api.read_answer(response, batch)]
 
     def _send(self, request: httpx.Request) -> httpx.Response:
-        attempts = self._retries.attempts()
-        attempt = next(attempts)
+        attempts = self._retries.begin()
         while True:
-            self._sleep(attempt.wait)
-            set_timeout(request, attempt.timeout)
+            self._sleep(attempts.wait)
+            set_timeout(request, attempts.timeout)
             try:
-                outcome: httpx.Response | httpx.RequestError = self._http.send(request)
+                outcome: Outcome = self._http.send(request)
             except httpx.RequestError as error:
                 outcome = error
-            try:
-                attempt = attempts.send(outcome)
-            except StopIteration as end:
-                return final(end)
+            if attempts.end_with(outcome):
+                return outcome
 
     def close(self) -> None:
         """Close its connections."""
@@ -156,19 +153,16 @@ class AsyncClient:
         return [self._api.read_answer(response, batch)]
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        attempts = self._retries.attempts()
-        attempt = next(attempts)
+        attempts = self._retries.begin()
         while True:
-            await self._sleep(attempt.wait)
-            set_timeout(request, attempt.timeout)
+            await self._sleep(attempts.wait)
+            set_timeout(request, attempts.timeout)
             try:
-                outcome: httpx.Response | httpx.RequestError = await self._http.send(request)
+                outcome: Outcome = await self._http.send(request)
             except httpx.RequestError as error:
                 outcome = error
-            try:
-                attempt = attempts.send(outcome)
-            except StopIteration as end:
-                return final(end)
+            if attempts.end_with(outcome):
+                return outcome
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -183,11 +177,6 @@ class AsyncClient:
 
 def set_timeout(request: httpx.Request, seconds: float) -> None:
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(float(seconds)).as_dict()}
-
-
-def final(end: StopIteration) -> httpx.Response:
-    response: httpx.Response = end.value
-    return response
 
 
 async def all_or_none(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

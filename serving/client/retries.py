@@ -8,12 +8,12 @@ otherwise all that were refused together would come back together.
 
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from numbers import Real
-from typing import NamedTuple, NoReturn
+from typing import NoReturn, TypeGuard
 
 import httpx
 
@@ -41,13 +41,6 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
-class Attempt(NamedTuple):
-    """What to do next: sleep so long, then send."""
-
-    wait: float  # seconds
-    timeout: float  # seconds that are left after the wait
-
-
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often one request is sent, and for how long."""
@@ -60,28 +53,43 @@ class Retries:
         check_minimum("retries", self.retries, 0)
         check_minimum("timeout", self.timeout, _SHORTEST_TIMEOUT, kind=Real)
 
-    def attempts(self) -> Generator[Attempt, Outcome, httpx.Response]:
-        """Yields each attempt, is sent what came of it, and returns the response that is final.
+    def begin(self) -> "Attempts":
+        return Attempts(self, self.clock.now())
 
-        Raises Unavailable when there was none within `retries` and `timeout`.
-        """
-        start = self.clock.now()
-        wait, number = 0.0, 0
-        while True:
-            left = start + self.timeout - self.clock.now() - wait
-            outcome = yield Attempt(wait, max(left, _SHORTEST_TIMEOUT))
-            number += 1
-            if isinstance(outcome, httpx.Response) and outcome.status_code not in _AGAIN:
-                return outcome
-            elapsed = self.clock.now() - start
-            wait = self._wait(outcome, number)
-            if number > self.retries or elapsed + wait >= self.timeout or not isinstance(outcome, _WORTH_ANOTHER):
-                raise_last(outcome, f" (asked {number} times in {elapsed:.1f} s)" if number > 1 else "")
 
-    def _wait(self, outcome: Outcome, number: int) -> float:
-        jitter = self.clock.random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(number - 1, 16))
+@dataclass(slots=True)
+class Attempts:
+    """Those of one request: what each came to, and what is due next."""
+
+    limits: Retries
+    began: float
+    wait: float = 0.0  # seconds before the next one
+    _number: int = 0
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one may take which begins now."""
+        return max(self.limits.timeout - self._elapsed(), _SHORTEST_TIMEOUT)
+
+    def end_with(self, outcome: Outcome) -> TypeGuard[httpx.Response]:
+        """Whether this is the answer; else another attempt is due. Raises Unavailable when there were enough."""
+        if isinstance(outcome, httpx.Response) and outcome.status_code not in _AGAIN:
+            return True
+        self._number += 1
+        self.wait, elapsed = self._next_wait(outcome), self._elapsed()
+        enough = self._number > self.limits.retries or elapsed + self.wait >= self.limits.timeout
+        if enough or not isinstance(outcome, _WORTH_ANOTHER):
+            raise_last(outcome, f" (asked {self._number} times in {elapsed:.1f} s)" if self._number > 1 else "")
+        return False
+
+    def _elapsed(self) -> float:
+        return self.limits.clock.now() - self.began
+
+    def _next_wait(self, outcome: Outcome) -> float:
+        clock = self.limits.clock
+        jitter = clock.random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._number - 1, 16))
         if isinstance(outcome, httpx.Response):
-            return retry_after(outcome, self.clock.date()) + jitter
+            return retry_after(outcome, clock.date()) + jitter
         return jitter
 
 
