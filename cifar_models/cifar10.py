@@ -2,6 +2,7 @@
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGE_SIZE = 32  # pixels, both ways
+IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)  # rows, columns, RGB
 
 # Per channel, RGB, of pixels scaled to [0, 1].
 MEAN = (0.4914, 0.4822, 0.4465)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cifar_models.cifar10 import IMAGE_SIZE, LABELS
+from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels, to_pixels
 
@@ -94,7 +94,7 @@ def _load_folders(folder: Path) -> ImageSet:
     if len(classes) < 2:
         raise InputError(f"{folder} holds {len(classes)} class folders; put at least two there, one for each label.")
     files = [(path, label) for label, name in enumerate(classes) for path in _pictures(folder / name)]
-    images = np.empty((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    images = np.empty((len(files), *IMAGE_SHAPE), np.uint8)
     for index, (path, _) in enumerate(files):
         images[index] = _read_picture(path)
     return ImageSet(images, np.array([label for _, label in files], np.int64), classes)

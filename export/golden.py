@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cifar_models.cifar10 import IMAGE_SIZE
+from cifar_models.cifar10 import IMAGE_SHAPE, IMAGE_SIZE
 from cifar_models.picture import Pixels
 
 _SEED = 20261121
@@ -18,7 +18,7 @@ def smooth_images(count: int) -> Pixels:
     """Sums of a few random waves in each colour: as smooth as photographs, so that networks answer with confidence."""
     generator = np.random.Generator(np.random.PCG64(_SEED))
     y, x = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE] / IMAGE_SIZE
-    images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    images = np.empty((count, *IMAGE_SHAPE), np.uint8)
     for index in range(count):
         detail = 1 + index / 4
         waves = generator.normal(0, detail, (4, 3, 2, 1, 1))
@@ -30,7 +30,7 @@ def smooth_images(count: int) -> Pixels:
 
 def extreme_images() -> Pixels:
     """uint8 [8, 32, 32, 3]: black, white, pure red, green and blue, a checkerboard, noise, and one lit pixel."""
-    images = np.zeros((8, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    images = np.zeros((8, *IMAGE_SHAPE), np.uint8)
     images[1] = 255
     for channel in range(3):
         images[2 + channel, :, :, channel] = 255

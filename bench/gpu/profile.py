@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from bench.gpu.context import Context
 from bench.gpu.limits import training_cost
 from bench.gpu.record import Outcome
-from cifar_models.cifar10 import IMAGE_SIZE, LABELS
+from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
 from cifar_models.dataset import ImageSet, split_validation
 from training.recipes import RECIPES
 from training.trainer import Trainer
@@ -74,7 +74,7 @@ def random_trainer(context: Context, *, compiled: bool) -> Trainer:
     recipe = replace(RECIPES[RECIPE], compile=compiled, validation=0.5)
     if context.miniature:
         recipe = replace(recipe, batch_size=_MINIATURE_BATCH)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *IMAGE_SHAPE), np.uint8)
     data = ImageSet(pixels, np.arange(count) % len(LABELS), LABELS)
     training, validation = (data.subset(part) for part in split_validation(data, recipe.validation, 0))
     return Trainer(recipe, training, validation, torch.device(context.device), World())

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
-from cifar_models.cifar10 import IMAGE_SIZE
+from cifar_models.cifar10 import IMAGE_SHAPE, IMAGE_SIZE
 from serving.client.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | PIL.Image.Image | npt.NDArray[np.uint8]"
 ImagesLike: TypeAlias = "ImageLike | Iterable[ImageLike]"
 
-_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 _IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 _OTHER_16_BITS = {"I;16B", "I;16L", "I;16N"}  # which Pillow clips at 255 when it makes RGB of them
@@ -119,12 +118,12 @@ def unreadable(path: Path, index: int, error: Exception) -> BadInput:
 def array_sources(array: Any, pixels: memoryview, index: int) -> Iterator[Source]:
     """Of an array uint8 [32, 32, 3], one; of uint8 [n, 32, 32, 3], n."""
     shape = pixels.shape or ()
-    if pixels.format != "B" or shape[-3:] != _SHAPE or len(shape) > 4 or 0 in shape:
+    if pixels.format != "B" or shape[-3:] != IMAGE_SHAPE or len(shape) > 4 or 0 in shape:
         dtype = getattr(array, "dtype", pixels.format)
         raise BadInput(
             f"Image {index} is an array of {dtype} with shape {list(shape)}; it must be uint8 0..255, RGB, with "
-            f"shape {list(_SHAPE)} or [n, 32, 32, 3]. Change it by astype and transpose; give a picture of another "
-            "size as PIL.Image.fromarray(array), and the bytes of an encoded picture as bytes.",
+            f"shape {list(IMAGE_SHAPE)} or [n, 32, 32, 3]. Change it by astype and transpose; give a picture of "
+            "another size as PIL.Image.fromarray(array), and the bytes of an encoded picture as bytes.",
             index=index,
         )
     flat = pixels.cast("B") if pixels.c_contiguous else memoryview(pixels.tobytes())

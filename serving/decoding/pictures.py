@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cifar_models.cifar10 import IMAGE_SIZE
+from cifar_models.cifar10 import IMAGE_SHAPE, IMAGE_SIZE
 from cifar_models.picture import Pixels, to_pixels
 from serving.decoding.plain_png import PlainPng, read_plain
 from serving.decoding.png_notes import read_few_notes
@@ -19,7 +19,6 @@ from serving.errors import TooLarge, Unacceptable, Unreadable
 Picture: TypeAlias = Image.Image | PlainPng  # not decoded yet
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE * 3
 
 _SMALL_FILE = 64 * 1024  # bytes; in so few nothing can be long

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from cifar_models.bundle import MANIFEST, Bundle, BundleError, Probabilities, open_bundle
+from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.errors import InputError
 from cifar_models.manifest import Artifact
 from cifar_models.picture import Pixels
 from serving.engines.device import has_cuda
 from serving.engines.registry import AUTO, ENGINES, Engine
-from serving.engines.staging import IMAGE_SHAPE
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from cifar_models.bundle import Probabilities
+from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from serving.engines.device import pin
-from serving.engines.staging import IMAGE_SHAPE, Slots, bucket, buckets, cut, gather, gather_into
+from serving.engines.staging import Slots, bucket, buckets, cut, gather, gather_into
 
 logger = logging.getLogger(__name__)
 

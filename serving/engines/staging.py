@@ -7,10 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.picture import Pixels
-
-IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 
 T = TypeVar("T")
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cifar_models.bundle import Probabilities
+from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.picture import Pixels
-from serving.engines.staging import IMAGE_SHAPE, Slots, buckets, cut, gather, gather_into
+from serving.engines.staging import Slots, buckets, cut, gather, gather_into
 
 
 @dataclass(frozen=True, slots=True)
