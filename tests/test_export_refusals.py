@@ -100,9 +100,11 @@ def test_no_weight_that_is_not_a_number_is_exported(source: Source) -> None:
             build_reference(with_weight(source.checkpoint, name, torch.nan), source.validation)
 
 
-@pytest.mark.parametrize("value", [torch.inf, -torch.inf, 1e5])
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, 1e30])
 def test_no_weight_that_float16_cannot_hold_is_exported(source: Source, value: float) -> None:
-    *_, last = (name for name, weight in source.checkpoint.weights.items() if weight.dim() > 1)  # others stay float32
+    *_, last = (
+        name for name, weight in source.checkpoint.weights.items() if weight.numel() > 1000
+    )  # the others stay as they are
     with pytest.raises(InputError, match=f"{last.removeprefix('network.')} are not finite as float16"):
         build_reference(with_weight(source.checkpoint, last, value), source.validation)
 
