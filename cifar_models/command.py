@@ -34,7 +34,8 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
     """
     try:
         code = main()
-        sys.stdout.flush()  # here a reader that has gone is still noticed
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here a reader that has gone is still noticed
         sys.exit(code)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")  # at once: several processes may share the terminal

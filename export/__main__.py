@@ -14,7 +14,7 @@ from export.figures import accuracy_table, as_text, parity_table
 from export.formats import FORMATS, SERVED
 from export.source import load_source
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def parse_options() -> argparse.Namespace:
 def check_options(options: argparse.Namespace) -> None:
     if options.checkpoint is None or options.out is None:
         raise InputError("Name a checkpoint and a folder: python -m export runs/NAME/best.pt --out models/NAME.")
-    if not _NAME.fullmatch(options.out.name):
+    if not BUNDLE_NAME.fullmatch(options.out.name):
         raise InputError(
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )

@@ -66,13 +66,15 @@ def check_proof(
     name: str, parity: Parity, required: frozenset[Comparison], tolerance: Tolerance, calibration: Calibration
 ) -> None:
     """Raises BundleError when a comparison is missing or failed, or was allowed what the gate does not allow."""
-    found = {check.name: check for check in parity.checks}
-    wrong = [*sorted(required ^ found.keys()), *(each for each, check in found.items() if not check.passed)]
-    if wrong:
-        raise BundleError(f"{name} is not proved: {', '.join(wrong)} missing, unknown or failed.")
-    for each, check in found.items():
-        if not is_the_gate_s(Comparison(each), check.allowed, tolerance, calibration):
-            raise BundleError(f"The manifest allows {name} {check.allowed} in {each}, which is not the gate's limit.")
+    names = [check.name for check in parity.checks]
+    wrong = {*(required ^ set(names)), *(check.name for check in parity.checks if not check.passed)}
+    if wrong or len(names) > len(required):
+        raise BundleError(f"{name} is not proved: {', '.join(sorted(wrong))} missing, unknown, twice there or failed.")
+    for check in parity.checks:
+        if not is_the_gate_s(Comparison(check.name), check.allowed, tolerance, calibration):
+            raise BundleError(
+                f"The manifest allows {name} {check.allowed} in {check.name}, which is not the gate's limit."
+            )
 
 
 def is_the_gate_s(comparison: Comparison, limit: float | None, tolerance: Tolerance, calibration: Calibration) -> bool:

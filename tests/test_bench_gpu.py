@@ -11,7 +11,7 @@ from conftest import ROOT, command
 from bench.gpu.__main__ import attempt
 from bench.gpu.context import Context
 from bench.gpu.page import render
-from bench.gpu.record import Outcome, read_report
+from bench.gpu.record import Outcome, Record, Report, read_report
 from bench.gpu.steps import STEPS
 from bench.gpu.training import folder_of
 from serving.settings import available_cores
@@ -157,6 +157,15 @@ def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path)
     assert "has test/ but no train/" in record["missing"][0]
     assert record["missing"][0] in said
     assert figures(tmp_path, "environment")
+
+
+def test_a_step_that_could_not_be_done_again_keeps_its_figures_and_goes_on(tmp_path: Path) -> None:
+    report = Report("cpu", miniature=True)
+    report.add("engine", Record("done", {"rate": 1}, [], {"torch": "1"}, 1.0, {}))
+    report.add("engine", Record("not run", {}, ["it takes longer"], {"torch": "1"}, 1.0, {}))
+    assert report.figures("engine") == {"rate": 1}
+    assert report.steps["engine"].missing == ["it takes longer"]
+    assert not report.is_done("engine", {"torch": "1"})
 
 
 def test_the_page_lists_what_has_not_run(folder: Path) -> None:

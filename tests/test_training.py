@@ -21,8 +21,10 @@ from cifar_models.command import run_command
 from cifar_models.dataset import load_images, split_validation
 from cifar_models.errors import InputError
 from cifar_models.registry import list_models
+from export.__main__ import BUNDLE_NAME
 from training import fit
 from training.recipes import RECIPES
+from training.run import Run
 
 EPOCHS = 20
 SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "25", "--validation", "0.2")
@@ -164,6 +166,17 @@ def test_a_run_whose_disk_had_room_for_its_best_checkpoint_only_goes_on_from_the
     (folder / "last.pt").unlink()
     command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+@pytest.mark.parametrize("name", ["my run", "tiny", "_läuft!", "…"])
+def test_the_next_commands_can_be_pasted(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    run = Run(
+        folder=tmp_path / name, recipe=RECIPES["cifarnet"], data=load_images(tiny_data, "train"), data_name="tiny"
+    )
+    evaluate, export = (shlex.split(line) for line in fit.next_commands(run, tiny_data).splitlines())
+    assert evaluate == ["python", "-m", "training.evaluate", str(tmp_path / name), "--data", str(tiny_data)]
+    assert export[3] == str(tmp_path / name / "best.pt")
+    assert BUNDLE_NAME.fullmatch(Path(export[export.index("--out") + 1]).name)
 
 
 @pytest.mark.parametrize("folder", ["empty", "none"])

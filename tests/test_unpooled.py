@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from export.architectures import fresh_classifier
-from export.formats import FORMATS
-from export.golden import golden_images
+from export.golden import golden_images, smooth_images
+from export.int8_file import export_int8
 from export.onnx_file import export_onnx
 from export.unpooled import attributes, skip_unpooled
 
@@ -41,11 +41,11 @@ def test_what_pooling_leaves_out_is_not_computed_and_nothing_else_changes(
     np.testing.assert_allclose(run(model, "logits", images=golden_images()), logits, rtol=1e-5, atol=1e-5)
 
 
-def test_the_int8_file_of_a_bundle_is_written_so(tiny_bundle: Path) -> None:
-    for key, cut in {"onnx-int8": True, "onnx-fp32": False}.items():
-        convolutions = (
-            node for node in onnx.load(tiny_bundle / FORMATS[key].file).graph.node if node.op_type == "Conv"
-        )
+def test_the_int8_file_of_the_default_network_is_written_so(tmp_path: Path) -> None:
+    plain, int8 = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
+    export_int8(export_onnx(fresh_classifier("cifarnet"), plain, {}), smooth_images(8), int8, {})
+    for path, cut in ((int8, True), (plain, False)):
+        convolutions = (node for node in onnx.load(path).graph.node if node.op_type == "Conv")
         assert any(attributes(node)["pads"] == CUT for node in convolutions) == cut
 
 

@@ -101,6 +101,12 @@ def test_one_flipped_bit_is_found_anywhere_in_a_manifest(tiny_bundle: Path, tmp_
             lambda manifest: manifest["artifacts"][0]["parity"]["checks"].append({"name": "colour", "difference": 0}),
             id="a check that nobody knows",
         ),
+        pytest.param(
+            lambda manifest: manifest["artifacts"][0]["parity"]["checks"].insert(
+                0, {"name": "labels", "difference": 0.9, "allowed": 1.0}
+            ),
+            id="a check that is there twice",
+        ),
     ],
 )
 def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Callable[[Manifest], object]) -> None:

@@ -84,14 +84,15 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
 
 
 def default_name(data: Path) -> str:
-    return f"images in {data.resolve().name}"
+    return f"images in {data.absolute().name}"
 
 
 def next_commands(run: Run, data: Path) -> str:
     """What to do with a finished run, as lines for a shell."""
     folder = str(run.folder)
     data_option = [] if data == DATA else ["--data", str(data)]
-    bundle = str(Path("models") / run.folder.resolve().name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.folder.absolute().name).lstrip("._-")  # as bundles are called
+    bundle = str(Path("models") / (name or run.recipe.model))
     commands = [["training.evaluate", folder], ["export", str(run.best), "--out", bundle]]
     return "\n".join("  " + shlex.join(["python", "-m", *words, *data_option]) for words in commands)
 

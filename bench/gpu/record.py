@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,9 +51,12 @@ class Report:
         return record is not None and record.status == "done" and record.inputs == inputs
 
     def add(self, step: str, record: Record) -> None:
-        """Keep it, unless it is empty and an earlier call had more."""
-        if record.figures or step not in self.steps or not self.steps[step].figures:
+        """Keep it; of one that is empty, beside the figures of an earlier call, only what is missing now."""
+        before = self.steps.get(step)
+        if record.figures or before is None or not before.figures:
             self.steps[step] = record
+        else:
+            self.steps[step] = replace(before, status="partly", missing=record.missing)
 
     def figures(self, step: str) -> dict[str, Any]:
         """Of a step that ran; of another one nothing."""

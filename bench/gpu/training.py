@@ -35,12 +35,14 @@ class Unfinished(Exception):
 
 
 def inputs(context: Context, recipe: str) -> dict[str, Any]:
-    return {"recipe": asdict(RECIPES[recipe]), "data": str(context.data_name or context.data.name)}
+    teacher = {"teacher": asdict(RECIPES[TEACHER])} if RECIPES[recipe].teachers else {}
+    return {"recipe": asdict(RECIPES[recipe]), **teacher, "data": str(context.data_name or context.data.name)}
 
 
 def run(context: Context, recipe: str) -> Outcome:
-    if context.again and is_finished(context, recipe):
-        shutil.rmtree(folder_of(context, recipe))
+    folder = folder_of(context, recipe)
+    if context.again and (folder / "report.json").exists():  # and not while a call before this one is gone on with
+        shutil.rmtree(folder)
     try:
         folder = train(context, recipe)
         command(context, "training.evaluate", folder, "--data", context.data, log=folder)
@@ -66,7 +68,8 @@ def train(context: Context, recipe: str) -> Path:
         return folder
     if RECIPES[recipe].teachers and not is_finished(context, TEACHER):
         raise Unfinished(
-            f"it learns from a finished run of the recipe {TEACHER}, and there is none; run that step first"
+            f"it learns from a finished run of the recipe {TEACHER}, and there is none; run that step first, "
+            "with --again where it is done"
         )
     name = ("--data-name", context.data_name) if context.data_name else ()
     resume = ("--resume",) if (folder / "last.pt").exists() else ()

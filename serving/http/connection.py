@@ -233,7 +233,7 @@ class Connection(HttpToolsProtocol):
 
     def _owes_an_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet. One that has not come whole never will be."""
-        if self.pipeline and self.cycle.more_body:
+        if self._unreadable is None and self.pipeline and self.cycle.more_body:
             self.pipeline.popleft()  # the newest
         answering = self._answering
         if answering is None or answering.response_complete:
