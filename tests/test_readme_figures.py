@@ -29,7 +29,8 @@ def test_the_ratios_are_the_lower_ones_of_both_crowds() -> None:
 
 
 def test_the_share_of_the_engine_is_that_of_the_run() -> None:
-    assert f"| {median(shares_of_engine(ROUNDS)):.0%} |".replace("%", " %") in README
+    share = min(1.0, median(shares_of_engine(ROUNDS)))  # the machine's pace may change between a server and its limit
+    assert f"| {share:.0%} |".replace("%", " %") in README
 
 
 def ratio(other: str) -> float:
