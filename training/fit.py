@@ -17,7 +17,7 @@ from cifar_models.dataset import load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
-from training.options import add_recipe_options, override
+from training.options import DATA, add_recipe_options, data_option, override
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.record import write_record
@@ -28,7 +28,6 @@ from training.tensorboard import write_start
 from training.trainer import Trainer
 from training.world import World, join_world, local_rank, local_size
 
-DATA = Path("data")
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
   python -m training.fit                               the default network, the recipe of the bundle that ships
@@ -90,11 +89,10 @@ def default_name(data: Path) -> str:
 def next_commands(run: Run, data: Path) -> str:
     """What to do with a finished run, as lines for a shell."""
     folder = str(run.folder)
-    data_option = [] if data == DATA else ["--data", str(data)]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.folder.absolute().name).lstrip("._-")  # as bundles are called
     bundle = str(Path("models") / (name or run.recipe.model))
     commands = [["training.evaluate", folder], ["export", str(run.best), "--out", bundle]]
-    return "\n".join("  " + shlex.join(["python", "-m", *words, *data_option]) for words in commands)
+    return "\n".join("  " + shlex.join(["python", "-m", *words, *data_option(data)]) for words in commands)
 
 
 def begin(trainer: Trainer, run: Run, held: ExitStack, *, resume: bool) -> None:

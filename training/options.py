@@ -1,10 +1,18 @@
-"""A recipe's fields as command-line options, with the fields' own types, choices and texts."""
+"""A recipe's fields as command-line options, with their own types, choices and texts; and that of the images."""
 
 import argparse
 import typing
 from dataclasses import fields, replace
+from pathlib import Path
 
 from training.recipe import Recipe
+
+DATA = Path("data")  # where images are, if no option says so
+
+
+def data_option(data: Path) -> list[str]:
+    """What a command needs to be told of the folder of the images, as words."""
+    return [] if data == DATA else ["--data", str(data)]
 
 
 def add_recipe_options(group: argparse._ArgumentGroup) -> None:

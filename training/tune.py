@@ -11,6 +11,7 @@ from typing import Any
 from cifar_models.command import Parser, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError
+from training.options import DATA, data_option
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run import make_folder
@@ -25,7 +26,6 @@ except ModuleNotFoundError:
     sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
     sys.exit(2)
 
-DATA = Path("data")
 _FINISHED = {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}  # one that was stopped is tried again
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     if refusals:
         raise refusals[0]
     command = ["python", "-m", "training.fit", options.recipe]
-    print(report(study, [*command, *(["--data", str(options.data)] if options.data != DATA else [])]))
+    print(report(study, [*command, *data_option(options.data)]))
 
 
 def open_study(name: str, folder: Path) -> Any:

@@ -214,6 +214,8 @@ class Connection(HttpToolsProtocol):
         if self._lingering:
             self._close()
             return
+        if self._unreadable is None and self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()  # the newest, which has not come whole and never will
         if self._owes_an_answer():
             self._unreadable = msg
             return
@@ -232,9 +234,7 @@ class Connection(HttpToolsProtocol):
         self._close()
 
     def _owes_an_answer(self) -> bool:
-        """Whether a request that has come whole is not answered yet. One that has not come whole never will be."""
-        if self._unreadable is None and self.pipeline and self.cycle.more_body:
-            self.pipeline.popleft()  # the newest
+        """Whether a request that has come whole is not answered yet."""
         answering = self._answering
         if answering is None or answering.response_complete:
             return False
