@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, count, run_command
 from training.run import EpochMetrics, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
@@ -31,8 +31,8 @@ def main() -> None:
     parser = Parser(prog="python -m bench.ablation", description="What each technique gives.")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--model", default="batchnorm_net", help="network to train (default: batchnorm_net)")
-    parser.add_argument("--epochs", type=int, default=6, help="of each run (default: 6)")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each change (default: 1)")
+    parser.add_argument("--epochs", type=count, default=6, help="of each run (default: 6)")
+    parser.add_argument("--seeds", type=count, default=1, help="runs of each change (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     options = parser.parse_args()
     print("| change | validation accuracy of the last epoch, seed by seed | loss |\n| --- | --- | --- |")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cifar_models.bundle import open_bundle
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
 from export.golden import smooth_images
@@ -22,8 +22,8 @@ def main() -> None:
     settings = Settings()
     parser = Parser(prog="python -m bench.engines", description="Images a second of every engine.")
     parser.add_argument("--model", default=settings.model, help=f"bundle (default: {settings.model})")
-    parser.add_argument("--seconds", type=float, default=2, help="of each point (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
+    parser.add_argument("--seconds", type=amount, default=2, help="of each point (default: 2)")
+    parser.add_argument("--rounds", type=count, default=3, help="default: 3; the medians count")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     found = compare(settings.bundles / options.model, settings, options.seconds, options.rounds)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.markdown import grid
 from bench.peers.model import BUNDLE
 from bench.serving.machine import describe_machine
 from bench.serving.rounds import note
@@ -15,8 +14,9 @@ from bench.serving.workload import Workload, raw_batches, single_pictures
 from bench.serving.wrk import closed_loop, find_wrk
 from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, read_manifest
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, run_command
 from cifar_models.errors import InputError
+from export.figures import as_markdown
 from serving.settings import available_cores
 
 PARTS = {
@@ -55,7 +55,7 @@ _JSON = TypeAdapter(Growth)
 
 def main() -> None:
     parser = Parser(prog="python -m bench.growth", description="How cost grows with load and settings.")
-    parser.add_argument("--seconds", type=float, default=4, help="of each point (default: 4)")
+    parser.add_argument("--seconds", type=amount, default=4, help="of each point (default: 4)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts (default: all)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
@@ -125,7 +125,7 @@ def table(name: str, points: list[Point]) -> str:
         ]
         for point in points
     ]
-    return grid([PARTS[name], "images/s", "p50 ms", "p99 ms", "refused"], rows)
+    return as_markdown([[PARTS[name], "images/s", "p50 ms", "p99 ms", "refused"], *rows])
 
 
 def write_growth(growth: Growth, path: Path) -> None:

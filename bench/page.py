@@ -7,12 +7,13 @@ from typing import Any
 from bench.charts import draw_growth, draw_serving
 from bench.growth import read_growth
 from bench.growth import table as growth_table
-from bench.markdown import fill, grid
+from bench.marks import fill
 from bench.serving.report import read_report
 from bench.serving.server import ROOT
 from bench.serving.table import origin, parts
 from cifar_models.atomic import replacing
 from cifar_models.command import Parser, run_command
+from export.figures import as_markdown
 
 DOCS = ROOT / "docs"
 PAGE, FIGURES = "benchmarks.md", "benchmarks"  # a folder of JSON and pictures beside the page
@@ -58,7 +59,10 @@ def training(found: dict[str, Any]) -> str:
         if what != "machine" and isinstance(kinds, dict)
         for name, figures in kinds.items()
     ]
-    return grid(["", "loop", "images/s", "of the plain one's"], rows) + f"\n\nMeasured {origin(found['machine'])}."
+    return (
+        as_markdown([["", "loop", "images/s", "of the plain one's"], *rows])
+        + f"\n\nMeasured {origin(found['machine'])}."
+    )
 
 
 if __name__ == "__main__":

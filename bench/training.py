@@ -24,7 +24,7 @@ from torchvision import transforms
 
 from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.classifier import Preprocess
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.registry import create_model
 from training.augment import draw_views, lay_out, take
@@ -59,8 +59,8 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 def main() -> None:
     parser = Parser(prog="python -m bench.training", description="Our training loop and a plain one.")
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--images", type=int, default=20_000, help="images of each pass (default: 20,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="passes of each kind (default: 3)")
+    parser.add_argument("--images", type=count, default=20_000, help="images of each pass (default: 20,000)")
+    parser.add_argument("--rounds", type=count, default=3, help="passes of each kind (default: 3)")
     options = parser.parse_args()
     data = load_images(options.data, "train", download=True)
     chosen, _ = split_validation(data, 1 - options.images / len(data), seed=0)

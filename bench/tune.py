@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.engines import engine_names
-from bench.markdown import grid
 from bench.peers.model import BUNDLE, MAX_BATCH
 from bench.serving.machine import describe_machine
 from bench.serving.open_loop import OpenLoop, Phase, open_loop
@@ -20,8 +19,9 @@ from bench.serving.server import ENGINE, OURS, running
 from bench.serving.table import origin
 from bench.serving.workload import Workload, single_pictures
 from cifar_models.atomic import replacing
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, run_command
 from cifar_models.errors import InputError
+from export.figures import as_markdown
 from serving.engines.registry import CUDA_ATOL
 from serving.settings import available_cores
 
@@ -158,7 +158,7 @@ def table(trials: list[Trial]) -> str:
         chosen, run = trial.configuration, trial.best
         figures = [f"{run.offered:.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}"] if run else ["no more", "-", "-"]
         rows.append([str(chosen.workers), str(chosen.threads), str(chosen.max_batch), *figures])
-    return grid(head, rows)
+    return as_markdown([head, *rows])
 
 
 def write_settings(best: Trial, engine: str, bound: float, path: Path) -> None:
@@ -178,17 +178,18 @@ def write_settings(best: Trial, engine: str, bound: float, path: Path) -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = Parser(prog="python -m bench.tune", description="The settings that serve most, in time.")
-    parser.add_argument("--p99-ms", type=float, default=20, help="for 99 of 100 answers (default: 20)")
-    parser.add_argument("--seconds", type=float, default=4, help="at each rate (default: 4)")
-    parser.add_argument("--engine", choices=[*engine_names(cuda=False), *engine_names(cuda=True)], default=ENGINE)
+    parser.add_argument("--p99-ms", type=amount, default=20, help="for 99 of 100 answers (default: 20)")
+    parser.add_argument("--seconds", type=amount, default=4, help="at each rate (default: 4)")
+    parser.add_argument(
+        "--engine",
+        choices=[*engine_names(cuda=False), *engine_names(cuda=True)],
+        default=ENGINE,
+        help=f"which is written into the file too (default: {ENGINE})",
+    )
     names = list(SEARCHES)
     parser.add_argument("--search", nargs="+", choices=names, default=names, help=f"default: {' '.join(names)}")
     parser.add_argument("--out", type=Path, default=Path("settings.env"), help="default: settings.env")
-    options = parser.parse_args()
-    for name in ("p99_ms", "seconds"):
-        if not getattr(options, name) > 0:  # nan is not, either
-            raise InputError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}.")
-    return options
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

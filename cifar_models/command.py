@@ -1,9 +1,11 @@
 """A command: its options, and how it ends."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from cifar_models.errors import InputError
@@ -25,6 +27,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; {self.prog} --help lists what there is.")
+
+
+def count(text: str) -> int:
+    """A whole number above 0: the type of an option."""
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+
+
+def amount(text: str) -> float:
+    """A finite number above 0: the type of an option."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no finite number above 0")
 
 
 def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped") -> None:

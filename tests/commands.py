@@ -1,12 +1,16 @@
 """A command in a process of its own that need not load torch first, which takes longer than what most commands do."""
 
 import os
+import resource
 import runpy
-import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing import get_context
+from multiprocessing.reduction import DupFd
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from subprocess import CompletedProcess
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
 
 # Loaded once, in a process that does nothing else and that each command's is a copy of. No module that is a command.
 _LOADED = ("torch.export", "torch.onnx", "onnxscript", "onnxruntime", "tensorboard", "training.loop", "export.bundle")
@@ -14,32 +18,111 @@ _forks = get_context("forkserver")
 _forks.set_forkserver_preload(list(_LOADED))
 
 
-def run(module: str, arguments: list[str], *, folder: Path, timeout: float) -> "subprocess.CompletedProcess[str]":
+class Command:
+    """`python -m module`, running in `folder`. As a context manager it waits for its end."""
+
+    def __init__(
+        self,
+        module: str,
+        arguments: list[str],
+        *,
+        folder: Path,
+        stdout: IO[Any] | int,
+        stderr: IO[Any] | int,
+        limits: Mapping[int, int] | None = None,
+    ) -> None:
+        """`limits` are of `resource`'s kind, in its units."""
+        streams = {1: _Inherited(stdout), 2: _Inherited(stderr)}
+        own = (folder, dict(os.environ), limits or {}, streams)
+        self._process = _forks.Process(target=_become, args=(module, arguments, *own))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def wait(self, timeout: float = 60) -> int:
+        """Its exit code, or minus the signal that ended it. Raises TimeoutError after so many seconds, and kills it."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+            raise TimeoutError(f"it took more than {timeout} s")
+        return self._process.exitcode
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+
+class Followed(Command):
+    """A command whose output is read while it runs, and its errors when it has ended."""
+
+    def __init__(
+        self, module: str, arguments: list[str], *, folder: Path, limits: Mapping[int, int] | None = None
+    ) -> None:
+        reading, writing = os.pipe()
+        self.stdout = os.fdopen(reading)
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 — closed with the command
+        super().__init__(module, arguments, folder=folder, stdout=writing, stderr=self._errors, limits=limits)
+        os.close(writing)
+
+    @property
+    def errors(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def __exit__(self, *_: object) -> None:
+        self.stdout.close()
+        super().__exit__()
+        self._errors.close()
+
+
+def run(
+    module: str, arguments: list[str], *, folder: Path, timeout: float, limits: Mapping[int, int] | None = None
+) -> "CompletedProcess[str]":
     """What `python -m module` does in `folder`, and says; `timeout` in seconds. Raises TimeoutError."""
-    with TemporaryDirectory() as outputs:
-        said, complained = Path(outputs, "stdout"), Path(outputs, "stderr")
-        environment = dict(os.environ)
-        process = _forks.Process(target=_become, args=(module, arguments, folder, environment, said, complained))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise TimeoutError(f"{module} {arguments} took more than {timeout} s\n{complained.read_text()}")
-        return subprocess.CompletedProcess(
-            [module, *arguments], process.exitcode, said.read_text(), complained.read_text()
-        )
+    with TemporaryFile("w+") as said, TemporaryFile("w+") as complained:
+        command = Command(module, arguments, folder=folder, stdout=said, stderr=complained, limits=limits)
+        exit_code = command.wait(timeout)
+        said.seek(0)
+        complained.seek(0)
+        return CompletedProcess([module, *arguments], exit_code, said.read(), complained.read())
+
+
+class _Inherited:
+    """An open file that the command gets as well."""
+
+    def __init__(self, file: IO[Any] | int) -> None:
+        self._number = file if isinstance(file, int) else file.fileno()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any]]:
+        return _received, (DupFd(self._number),)
+
+
+def _received(file: Any) -> int:
+    return int(file.detach())
 
 
 def _become(
-    module: str, arguments: list[str], folder: Path, environment: dict[str, str], said: Path, complained: Path
+    module: str,
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    limits: dict[int, int],
+    streams: dict[int, int],
 ) -> None:
     """Be `python -m module`."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for path, stream in ((said, sys.stdout), (complained, sys.stderr)):
-        with path.open("wb") as file:
-            os.dup2(file.fileno(), stream.fileno())
+    for number, file in streams.items():
+        os.dup2(file, number)
+        os.close(file)
+    for limit, most in limits.items():
+        resource.setrlimit(limit, (most, most))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

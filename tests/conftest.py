@@ -22,10 +22,12 @@ import pytest
 from PIL import Image
 
 from cifar_models.cifar10 import LABELS
+from cifar_models.dataset import load_images
 from cifar_models.picture import Pixels
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
+JPEG_COPY = "9bf8ec6662131253df8cd768c8a6a0289d1cf59f7f8a58a4eb8685126cd355f9"  # fingerprint of its test images
 TRAIN_IMAGES, TEST_IMAGES = 20, 4  # of each class
 TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
 # Files that take longest. Begun first, the last one does not keep one of two processes waiting for the other.
@@ -74,6 +76,12 @@ def command(*arguments: str | Path, check: bool = True, **environment: str) -> s
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def started(*arguments: str | Path) -> commands.Followed:
+    """The same, without waiting for its end."""
+    module, *options = map(str, arguments)
+    return commands.Followed(module, options, folder=ROOT)
 
 
 @pytest.fixture(scope="session")
@@ -192,9 +200,13 @@ def skip_unless_required(missing: str) -> NoReturn:
     pytest.skip(missing)
 
 
+@pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of the real CIFAR-10 images; skips the test that asks when there is none."""
+    """The folder of the images that the shipped bundles were measured on; skips the test that asks where it is not."""
     folder = Path(os.environ.get("CIFAR_DATA", ROOT / "data"))
+    wanted = "CIFAR-10 recompressed as JPEG in quality 75"
     if not folder.exists():
-        pytest.skip(f"needs the real images: put them in {folder} or name their folder in CIFAR_DATA")
+        pytest.skip(f"needs {wanted}: put it in {folder} or name its folder in CIFAR_DATA")
+    if load_images(folder, "test").fingerprint() != JPEG_COPY:
+        pytest.skip(f"needs {wanted}, and {folder} holds other images")
     return folder

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, command
 
 from bench.growth import Growth, Point, read_growth, write_growth
-from bench.markdown import fill
+from bench.marks import fill
 from bench.serving.machine import describe_machine
 from bench.serving.open_loop import OpenLoop
 from bench.serving.report import Report, read_report, write_report
@@ -113,4 +113,5 @@ def test_tuning_writes_the_settings_that_the_server_reads(tmp_path: Path) -> Non
 
 def test_a_bound_that_cannot_be_kept_is_refused() -> None:
     done = command("bench.tune", "--p99-ms", "nan", check=False)
-    assert (done.returncode, done.stderr) == (2, "error: --p99-ms must be above 0, got nan.\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: argument --p99-ms: 'nan' is no finite number above 0")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import MODELS, command, real_data
+from conftest import MODELS, command
 
 from bench.report.page import MAX_BYTES
 from cifar_models.bundle import open_bundle
@@ -50,7 +50,7 @@ def test_the_default_bundle_labels_as_many_test_images_right_as_it_must_on_a_pro
     assert test.accuracy >= 0.915
 
 
-def test_the_stated_accuracy_is_that_of_the_shipped_files(bundle: Path) -> None:
-    done = command("export.verify", bundle, "--data", real_data())
+def test_the_stated_accuracy_is_that_of_the_shipped_files(bundle: Path, real_data: Path) -> None:
+    done = command("export.verify", bundle, "--data", real_data)
     artifacts = open_bundle(bundle).manifest.artifacts
     assert done.stdout.count("test accuracy") == len(artifacts)

@@ -235,9 +235,10 @@ def test_halves_are_no_smaller_than_one_image(kind: Any, response: httpx.Respons
         return httpx.Response(response.status_code, content=response.content)
 
     asked, _ = mocked(kind, handle)
-    with pytest.raises(ClassifyError, match="Shrink"):
+    with pytest.raises(ClassifyError, match=r"^image 0: .*Shrink") as caught:
         asked.classify(pictures(9))
     assert sizes == [9, 4, 2, 1]
+    assert caught.value.index == 0
 
 
 @pytest.mark.parametrize("url", [f"{URL}/behind/a/proxy", f"{URL}/behind/a/proxy/"])
@@ -364,6 +365,7 @@ def test_a_file_that_vanishes_meanwhile_is_named(kind: Any, tmp_path: Path) -> N
         ({"api_key": "secret\n"}, "strip the line's end"),
         ({"api_key": ""}, "api_key must be printable ASCII"),
         ({"api_key": "schlüssel"}, "api_key must be printable ASCII"),
+        ({"url": "http://user:secret@server", "api_key": "another"}, "which would be sent instead of api_key"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_named(kind: Any, options: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from asking import KINDS, MODEL, URL, Script, answer_all, answered, count_images, mocked, predictions, refused
 from bodies import encode, pictures
+from PIL import Image
 
 from serving.client import AsyncClient, ClassifyError, Client, Unavailable
 
@@ -139,6 +141,22 @@ def test_time_that_has_run_out_is_not_asked_for_again(kind: Any, outcome: Except
     assert (error.code, waits, len(script.requests)) == ("timeout", [], 1)
 
 
+@BOTH
+def test_a_bundle_that_failed_is_not_asked_again(kind: Any) -> None:
+    error, waits, script = ask(kind, refused(503, "not_ready"), answered())
+    assert isinstance(error, Unavailable)
+    assert (waits, len(script.requests)) == ([], 1)
+    assert "client.models() says what failed." in str(error)
+
+
+@BOTH
+@pytest.mark.parametrize("outcome", [refused(504, "deadline_passed"), httpx.ReadTimeout("timed out")])
+def test_what_took_too_long_is_told_what_helps(kind: Any, outcome: Any) -> None:
+    error, _, _ = ask(kind, outcome)
+    assert "timeout=… of the client waits longer" in str(error)
+    assert "retries" not in str(error)
+
+
 def leaves(cls: type[Exception]) -> list[type[Exception]]:
     return [leaf for child in cls.__subclasses__() for leaf in leaves(child)] or [cls]
 
@@ -255,6 +273,31 @@ def test_when_one_request_fails_the_others_are_not_left_running() -> None:
         return cancelled, len(asyncio.all_tasks())
 
     assert asyncio.run(main()) == (2, 1)
+
+
+def test_who_is_cancelled_while_a_picture_is_read_waits_for_its_end() -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        picture, read = Image.new("RGB", (32, 32)), []
+
+        def load() -> None:
+            begun.set()
+            read.append(free.wait(10))
+
+        picture.load = load  # type: ignore[method-assign]
+        async with AsyncClient(URL, transport=httpx.MockTransport(answer_all)) as client:
+            asked = asyncio.create_task(client.classify(picture))
+            await asyncio.to_thread(begun.wait)
+            asked.cancel()
+            done, _ = await asyncio.wait([asked], timeout=0)
+            assert not done
+            free.set()
+            await asyncio.wait([asked])
+            assert asked.cancelled()
+            assert read
+
+    asyncio.run(main())
 
 
 def test_a_closed_client_says_so() -> None:

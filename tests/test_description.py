@@ -1,6 +1,7 @@
 """GET /docs.json is true: it names all that the code has, and the server answers nothing that it does not have."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -137,10 +138,13 @@ def test_the_python_client_reads_what_it_says(description: Description) -> None:
         assert set(getattr(answers, kind.__name__).model_fields) == ours - NEVER_ASKED_FOR
 
 
-def test_its_commands_work(
-    client: httpx.Client, server: ServerProcess, description: Description, tmp_path: Path
-) -> None:
-    (tmp_path / "cat.png").write_bytes(encode(pictures(1)[0]))
+def test_its_commands_work(server: ServerProcess, description: Description, tmp_path: Path) -> None:
+    run_commands(description, server, tmp_path)
+
+
+def run_commands(description: Description, server: ServerProcess, folder: Path, **environment: str) -> None:
+    """Each must succeed."""
+    (folder / "cat.png").write_bytes(encode(pictures(1)[0]))
     operations = [each for methods in description["paths"].values() for each in methods.values()]
     commands = [sample["source"] for each in operations for sample in each["x-codeSamples"]]
     assert len(commands) == len(operations) + 3
@@ -148,7 +152,8 @@ def test_its_commands_work(
         there = command.replace("http://localhost:3000", server.url)
         assert there != command
         curl = ["bash", "-euo", "pipefail", "-c", there.replace("curl ", "curl --silent --show-error --fail ")]
-        subprocess.run(curl, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+        variables = {**os.environ, **environment}
+        subprocess.run(curl, cwd=folder, env=variables, check=True, capture_output=True, timeout=60)
 
 
 FUZZ = (

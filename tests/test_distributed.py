@@ -1,13 +1,12 @@
 """Two processes on one CPU, as torchrun starts them, come to what one process comes to."""
 
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import signalled
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, command
@@ -40,27 +39,10 @@ SMALL = (
     "0.5",
 )
 RECIPE = ("training.fit", *SMALL, "--epochs", str(EPOCHS), "--validation", "0.2", "--batch-size")
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+FORKS = (*TORCHRUN, "--start-method", "fork", "--run-path")  # processes that need not load torch again
+FIT = ROOT / "training" / "fit.py"
 TOLERANCE = 1e-5
-# The second process gets a signal after its fifth step of 80. The next votes are at the 7th and the 15th at the latest.
-SIGNALLED = """
-import os
-import signal
-from cifar_models.command import run_command
-from training import fit
-from training.stop import StopVote
-
-passes, steps = StopVote.passes, []
-
-def counted(vote):
-    steps.append(1)
-    if os.environ["RANK"] == "1" and len(steps) == 5:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return passes(vote)
-
-StopVote.passes = counted
-run_command(fit.main)
-"""
 LAST_THREADS = """
 import atexit
 import sys
@@ -133,7 +115,7 @@ def telling_of_threads(folder: Path, *options: str | Path) -> "subprocess.Comple
     """
     script = folder / "last_threads.py"
     script.write_text(LAST_THREADS)
-    done = command(*TORCHRUN[:-1], script, *options, check=False, PYTHONPATH=str(ROOT))
+    done = command(*TORCHRUN, script, *options, check=False, PYTHONPATH=str(ROOT))
     told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
     assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2, done.stderr
     return done
@@ -155,44 +137,39 @@ def test_a_device_that_the_processes_cannot_share_is_refused(
 
 def test_all_processes_stop_early_together(tiny_data: Path, tmp_path: Path) -> None:
     standing = ("--lr", "0", "--early-stop", "1", "--epochs", "20")  # the second epoch is no better than the first
-    command(*TORCHRUN, *RECIPE, "20", *standing, "--data", tiny_data, "--out", tmp_path / "run")
+    command(*FORKS, FIT, *RECIPE[1:], "20", *standing, "--data", tiny_data, "--out", tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 2
 
 
 def test_a_run_that_was_stopped_and_lost_each_process_in_turn_ends_as_if_it_had_not(
     alone: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    script, last = tmp_path / "signalled.py", tmp_path / "run" / "last.pt"
-    script.write_text(SIGNALLED)
+    last = tmp_path / "run" / "last.pt"
     line = (*RECIPE[1:], BATCH, "--data", tiny_data, "--out", tmp_path / "run")
-    done = command(*TORCHRUN[:-1], script, *line, check=False, PYTHONPATH=str(ROOT))
+    done = stopped(signal.SIGTERM, 1, 5, *line)
     saved = load_checkpoint(last)
     assert (saved.epoch, 5 <= saved.training_state["step"] <= 15) == (0, True)  # all stop within a few steps
     assert done.stderr.count(f"Stopped, and saved at step {saved.training_state['step']} of epoch 1.") == 1
     for epoch, rank in ((1, 0), (2, 1)):
-        assert killed_after_epoch(epoch, rank, *TORCHRUN, "training.fit", *line, "--resume") != 0
-        assert epoch <= load_checkpoint(last).epoch < EPOCHS
-    command(*TORCHRUN, "training.fit", *line, "--resume")
+        stopped(signal.SIGKILL, rank, 90, *line, "--resume")  # in the next epoch
+        assert load_checkpoint(last).epoch == epoch
+    command(*FORKS, FIT, *line, "--resume")
     assert_close_runs(load_checkpoint(last), load_checkpoint(alone / "last.pt"))
+
+
+def stopped(number: signal.Signals, rank: int, steps: int, *line: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Train in two processes, one of which gets a signal after so many steps of 80 in an epoch."""
+    done = command(*FORKS, signalled.__file__, f"{number.value}", f"{steps}", f"{rank}", *line, check=False)
+    assert done.returncode != 0
+    return done
 
 
 def test_one_process_reads_the_data_before_the_others_do(tmp_path: Path) -> None:
     """What the first one downloads, another must not download into the same folder at the same time."""
     script = tmp_path / "turns.py"
     script.write_text(TURNS)
-    done = command("torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, PYTHONPATH=str(ROOT))
+    done = command(*FORKS, script)
     assert done.stdout.split() == [f"{turn}:{rank}" for turn in range(20) for rank in (0, 1)]
-
-
-def killed_after_epoch(epoch: int, rank: int, *line: str | Path) -> int:
-    """Kill one process of a torchrun when the epoch is reported; torchrun's exit code."""
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as launcher:
-        assert any(output.startswith(f"epoch {epoch:3} ") for output in launcher.stdout or ())
-        os.kill(worker_of(launcher.pid, rank), signal.SIGKILL)
-        launcher.communicate(timeout=60)
-    return launcher.returncode
 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused() -> None:
@@ -232,19 +209,6 @@ class Dropping(nn.Module):
         self.kept.append(F.dropout(torch.ones(len(x), 64), 0.5, training=self.training))
         logits: Tensor = self.head(self.kept[-1])
         return logits
-
-
-def worker_of(launcher: int, rank: int) -> int:
-    """The process that torchrun started as this rank."""
-    threads = Path(f"/proc/{launcher}/task").iterdir()
-    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    ranks = {child: f"RANK={rank}".encode() in environment_of(child) for child in children}
-    (worker,) = (child for child, is_asked in ranks.items() if is_asked)
-    return worker
-
-
-def environment_of(process: int) -> list[bytes]:
-    return Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
 
 
 def assert_close_runs(one: Checkpoint, other: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """What `python -m export` refuses, and that a refusal leaves everything as it was."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command, write_tiny_data
+from conftest import command, started, write_tiny_data
 from damaged import copy_bundle
 from test_interrupt import on_a_full_disk
 
@@ -145,12 +146,9 @@ def test_a_killed_export_leaves_the_bundle_before_it(
     folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
     before = contents(folder)
     formats = ["--formats", "torchscript-fp32"]
-    line = ["export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats]
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert next(iter(process.stdout or ())).startswith("model.torchscript.pt ")  # the new file is there
-        process.kill()
+    with started("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats) as process:
+        assert next(process.stdout).startswith("model.torchscript.pt ")  # the new file is there
+        process.send(signal.SIGKILL)
     assert contents(folder) == before
     assert list(find_bundles(tmp_path)) == ["tiny"]  # a server does not see what the killed one left
     assert (tmp_path / f".tiny.{process.pid}.partial").exists()
@@ -232,7 +230,7 @@ def test_a_full_disk_leaves_the_bundle_before_it(
     folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
     before = contents(tmp_path)
     line = ("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, "--formats", key)
-    done = on_a_full_disk(1000, *line)  # blocks of 512 bytes
+    done = on_a_full_disk(512_000, *line)
     assert done.returncode == 2
     assert (
         done.stderr.splitlines()[-1]

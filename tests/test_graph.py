@@ -24,7 +24,7 @@ def small(name: str) -> Recipe:
 
 
 def trainer_of(recipe: Recipe, device: str) -> Trainer:
-    data = few_images(40, seed=1)
+    data = few_images(12, seed=1)
     training, validation = (data.subset(part) for part in split_validation(data, recipe.validation, 0))
     return Trainer(recipe, training, validation, torch.device(device), World())
 

@@ -28,6 +28,12 @@ def test_a_colour_of_reports_is_that_of_the_page(name: str) -> None:
     assert declared(LOOK)[name] == f"light-dark({', '.join(COLOURS[name])})"
 
 
+def test_browsers_that_know_one_scheme_only_get_the_light_one() -> None:
+    (old,) = re.findall(r"(?s)@supports not \(color: light-dark.*?\n}\n", LOOK)
+    both = {name: value for name, value in declared(LOOK).items() if value.startswith("light-dark(")}
+    assert declared(old) == {name: value.removeprefix("light-dark(").split(",")[0] for name, value in both.items()}
+
+
 @pytest.mark.parametrize("name", FONTS)
 def test_a_font_of_reports_is_that_of_the_page(name: str) -> None:
     assert declared(LOOK)[name] == FONTS[name]

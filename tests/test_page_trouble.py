@@ -157,16 +157,56 @@ REFUSALS = [
     (413, '{"error": {"code": "too_large", "message": "Too much."}}', "It is too large", "Too much."),
     (502, "<h1>Bad gateway</h1>", "There is no answer", "502"),
     (200, "<h1>Log in</h1>", "There is no answer", "200"),
+    (200, '{"status": "ok"}', "There is no answer", "not from the classifier"),
 ]
 
 
 def test_every_refusal_is_put_into_words(page: Page) -> None:
-    for status, content, title, words in REFUSALS:
+    for number, (status, content, title, words) in enumerate(REFUSALS):
         page.route("**/classify?*", partial(Route.fulfill, status=status, body=content))
-        choose(page, picture_file(f"{status}.png", SHIP))
-        heading(page, f"{status}.png", title)
-        expect(card(page, f"{status}.png")).to_contain_text(words)
+        choose(page, picture_file(f"{number}.png", SHIP))
+        heading(page, f"{number}.png", title)
+        expect(card(page, f"{number}.png")).to_contain_text(words)
         page.unroute_all()
+
+
+def test_a_bundle_that_is_not_ready_yet_can_be_asked_about_again(page: Page) -> None:
+    def delay(route: Route) -> None:
+        response = route.fetch()
+        models = [{**model, "ready": False} for model in response.json().get("models", [])]
+        route.fulfill(response=response, json={**response.json(), "models": models})
+
+    page.route("**/models", delay)
+    page.reload()
+    give_key(page, KEY)
+    expect(page.get_by_label("Bundle").locator("option").first).to_contain_text("(not ready)")
+    page.unroute_all()
+    page.locator("#bundle-again").click()
+    expect(page.get_by_label("Bundle").locator("option").first).not_to_contain_text("(not ready)")
+    expect(page.locator("#bundle-again")).to_be_hidden()
+
+
+PUT_INTO = """
+(field, [kind, texts]) => {
+  const data = new DataTransfer();
+  for (const text of texts) data.setData("text/plain", text);
+  data.items.add(new File(["a picture of the cell"], "cell.png", { type: "image/png" }));
+  const options = { bubbles: true, cancelable: true };
+  const event = kind === "paste"
+    ? new ClipboardEvent("paste", { ...options, clipboardData: data })
+    : new DragEvent("drop", { ...options, dataTransfer: data });
+  return field.dispatchEvent(event); // false: the browser does not put the text there
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_key_that_comes_with_a_picture_is_taken_for_a_key(locked: Page, kind: str) -> None:
+    field = locked.get_by_label("API key")
+    assert field.evaluate(PUT_INTO, [kind, ["a key"]])
+    expect(card(locked, "cell.png")).to_have_count(0)
+    assert not field.evaluate(PUT_INTO, [kind, []])
+    expect(card(locked, "cell.png")).to_have_count(1)
 
 
 def test_a_server_that_stops_is_missed_and_nothing_is_lost(page: Page, guarded: ServerProcess) -> None:

@@ -5,11 +5,10 @@ import os
 import pty
 import re
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
 
+from commands import Command
 from conftest import ROOT, command
 
 # An epoch takes longer than the bar waits between two looks at the loss.
@@ -41,8 +40,11 @@ def on_a_terminal(*arguments: str | Path) -> str:
     """What the command writes to a terminal of 160 columns that is its stderr."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
-    line = [sys.executable, "-m", *map(str, arguments)]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=its) as process:
+    module, *options = map(str, arguments)
+    with (
+        Path(os.devnull).open("w") as nobody,
+        Command(module, options, folder=ROOT, stdout=nobody, stderr=its) as process,
+    ):
         os.close(its)
         written = b""
         try:
@@ -50,6 +52,6 @@ def on_a_terminal(*arguments: str | Path) -> str:
                 written += part
         except OSError:  # Linux says so that the other side is closed
             pass
-        assert process.wait(timeout=60) == 0
+        assert process.wait() == 0
     os.close(ours)
     return written.decode()

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from depths import NETWORKS
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -38,8 +39,6 @@ PARAMETERS = {  # with 10 classes
 STEM_AND_SCALES = {"stem.weight", *(f"stages.{number}.bn1.weight" for number in range(3))}
 FROZEN = {"cifarnet": STEM_AND_SCALES, "cifarnet_narrow": STEM_AND_SCALES}
 
-every_model = pytest.mark.parametrize("name", list_models())
-
 
 def test_the_default_is_registered_and_small() -> None:
     assert count_parameters(DEFAULT) <= 2_500_000
@@ -58,7 +57,7 @@ def test_alexnet_224_has_the_published_size_for_imagenet() -> None:
     assert count_parameters("alexnet_224", num_classes=1000) == 61_100_840
 
 
-@every_model
+@pytest.mark.parametrize("name", list_models())
 @pytest.mark.parametrize("num_classes", [2, 7, 10])
 def test_gives_one_row_of_logits_per_image(name: str, num_classes: int) -> None:
     with torch.device("meta"):  # no data there, so this fails for a forward pass that depends on the data
@@ -67,7 +66,7 @@ def test_gives_one_row_of_logits_per_image(name: str, num_classes: int) -> None:
     assert logits.dtype == torch.float32
 
 
-@every_model
+@pytest.mark.parametrize("name", NETWORKS)
 def test_in_eval_mode_an_image_has_the_same_logits_every_time_and_in_any_batch(name: str) -> None:
     torch.manual_seed(0)
     model = create_model(name).eval()
@@ -81,7 +80,7 @@ def test_in_eval_mode_an_image_has_the_same_logits_every_time_and_in_any_batch(n
     torch.testing.assert_close(alone / scale, first[1:] / scale, rtol=0, atol=1e-5)
 
 
-@every_model
+@pytest.mark.parametrize("name", NETWORKS)
 def test_state_dict_holds_the_whole_model(name: str) -> None:
     torch.manual_seed(0)
     model = create_model(name).eval()
@@ -93,7 +92,7 @@ def test_state_dict_holds_the_whole_model(name: str) -> None:
         assert torch.equal(copy(image), model(image))
 
 
-@every_model
+@pytest.mark.parametrize("name", NETWORKS)
 def test_one_step_changes_every_parameter_that_is_not_frozen(name: str) -> None:
     torch.manual_seed(0)
     model = create_model(name).train()

@@ -13,6 +13,7 @@ from bodies import assert_right, headers, pictures, post, raw
 from conftest import ServerProcess, command, serving
 from memory import resident_memory
 from metrics_text import Figures, grown
+from test_description import run_commands
 from wire import connected, read_to_end
 
 KEY, OLD_KEY, NEW_KEY = "key-in-the-environment", "first~key(in)the!file", "second-key-in-the-file"
@@ -35,6 +36,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 def stranger(guarded: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=guarded.url, timeout=30) as client:
         yield client
+
+
+def test_the_commands_of_its_description_send_the_key(
+    guarded: ServerProcess, stranger: httpx.Client, tmp_path: Path
+) -> None:
+    stranger.headers["Authorization"] = f"Bearer {KEY}"
+    run_commands(stranger.get("/docs.json").json(), guarded, tmp_path, API_KEY=KEY)
+    assert "This server wants its key" in stranger.get("/docs").text
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer {OLD_KEY}", f"BEARER {NEW_KEY}"])

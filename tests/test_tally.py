@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from serving.observing.tally import Process, Tally, read
+from serving.observing.tally import Tally, read
 
 COUNT_AND_DIE = """
 import os, signal, sys
@@ -26,18 +26,18 @@ def count_in_a_process_that_dies(folder: Path) -> None:
 
 def test_what_a_dead_process_counted_stays_and_what_it_was_doing_does_not(tmp_path: Path) -> None:
     count_in_a_process_that_dies(tmp_path)
-    assert list(read(tmp_path)) == [Process(alive=False, values={("count", "a"): [0, 5, 0]})]
+    assert list(read(tmp_path)) == [{("count", "a"): [0, 5, 0]}]
 
 
 def test_the_next_process_goes_on_with_the_file_of_a_dead_one(tmp_path: Path) -> None:
     for _ in range(2):
         count_in_a_process_that_dies(tmp_path)
     tally = Tally(tmp_path)
-    (process,) = read(tmp_path)
-    assert process == Process(alive=True, values={("count", "a"): [0, 10, 0], ("gauge",): [0]})
+    (counted,) = read(tmp_path)
+    assert counted == {("count", "a"): [0, 10, 0], ("gauge",): [0]}
     tally.cells(("count", "a"), 3)[2] += 1
-    (process,) = read(tmp_path)
-    assert process.values["count", "a"] == [0, 10, 1]
+    (counted,) = read(tmp_path)
+    assert counted["count", "a"] == [0, 10, 1]
 
 
 def test_processes_that_live_have_files_of_their_own(tmp_path: Path) -> None:
@@ -45,17 +45,15 @@ def test_processes_that_live_have_files_of_their_own(tmp_path: Path) -> None:
     for number, tally in enumerate(tallies):
         tally.cells(("count",), 1)[0] += number
         tally.cells(("gauge", str(number)), 1, live=True)[0] = 1
-    assert [process.alive for process in read(tmp_path)] == [True] * 3
-    assert [process.values["count",] for process in read(tmp_path)] == [[0], [1], [2]]
+    assert list(read(tmp_path)) == [{("count",): [number], ("gauge", str(number)): [1]} for number in range(3)]
 
 
 def test_there_is_room_for_any_number_of_series(tmp_path: Path) -> None:
     tally = Tally(tmp_path)
     for number in range(2000):
         tally.cells((str(number),), 18)[17] = number
-    (process,) = read(tmp_path)
-    assert [values[17] for values in process.values.values()] == list(range(2000))
-    assert all(values[:17] == [0] * 17 for values in process.values.values())
+    (counted,) = read(tmp_path)
+    assert list(counted.values()) == [[0] * 17 + [number] for number in range(2000)]
 
 
 def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:
@@ -63,7 +61,7 @@ def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     tally.cells(("whole",), 1)[0] = 1
     with (tmp_path / "0.names").open("a") as names:
         names.write('[["ha')
-    assert [process.values for process in read(tmp_path)] == [{("whole",): [1]}]
+    assert list(read(tmp_path)) == [{("whole",): [1]}]
 
 
 def test_a_name_that_was_never_finished_does_not_spoil_the_next(tmp_path: Path) -> None:
@@ -71,5 +69,5 @@ def test_a_name_that_was_never_finished_does_not_spoil_the_next(tmp_path: Path) 
     with (tmp_path / "0.names").open("a") as names:
         names.write('[["ha')
     Tally(tmp_path).cells(("next",), 1)[0] = 1
-    (process,) = read(tmp_path)
-    assert process.values == {("count", "a"): [0, 5, 0], ("gauge",): [0], ("next",): [1]}
+    (counted,) = read(tmp_path)
+    assert counted == {("count", "a"): [0, 5, 0], ("gauge",): [0], ("next",): [1]}

@@ -5,6 +5,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import OWN_PROCESS, ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command
+from conftest import OWN_PROCESS, ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command, started
 from PIL import Image
 from torch.testing import assert_close
 
@@ -58,10 +59,9 @@ def killed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill_after_an_epoch(*options: str | Path) -> None:
-    line = [sys.executable, "-m", "training.fit", *map(str, options)]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert any(output.startswith("epoch   1 ") for output in process.stdout or ())
-        process.kill()
+    with started("training.fit", *options) as process:
+        assert any(output.startswith("epoch   1 ") for output in process.stdout)
+        process.send(signal.SIGKILL)
 
 
 def test_a_run_leaves_its_best_and_last_epoch_and_the_metrics_of_all(tiny_run: Path) -> None:
@@ -204,13 +204,10 @@ def test_a_reader_who_has_left_before_a_short_output_is_noticed_too() -> None:
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "training.fit", *RECIPE, "--data", str(tiny_data), "--out", str(tmp_path / "run")]
-    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with started("training.fit", *RECIPE, "--data", tiny_data, "--out", tmp_path / "run") as process:
         process.stdout.close()
-        assert process.wait(timeout=60) == 141
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
+        assert process.wait() == 141
+        assert process.errors == ""
     assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
 
 

@@ -30,9 +30,9 @@ from training.world import World, join_world, local_rank, local_size
 
 _EPILOG = f"""
 A first run, on the images in data/ (CIFAR-10 is downloaded there when the folder is empty):
-  python -m training.fit                               the default network, the recipe of the bundle that ships
+  python -m training.fit                               the default network, 30 epochs
   python -m training.fit --epochs 2 --out runs/try     the same, two epochs only: a look around
-  python -m training.fit seed004                       the fifth tutorial, as it was written (--list: all recipes)
+  python -m training.fit seed004                       the fifth tutorial, its defects mended (--list: all recipes)
   python -m training.fit --model resnet20              another network by the default recipe
 A run that was stopped goes on with --resume. What comes out is runs/<name>/best.pt; next:
   python -m training.evaluate runs/<name>

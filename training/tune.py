@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError
 from training.options import DATA, data_option
@@ -125,7 +125,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("recipe", nargs="?", default="cifarnet", choices=list(RECIPES), help="default: cifarnet")
     parser.add_argument(
-        "--trials", type=int, default=20, help="in all, those of an earlier call included (default: 20)"
+        "--trials", type=count, default=20, help="in all, those of an earlier call included (default: 20)"
     )
     parser.add_argument(
         "--search",
@@ -134,7 +134,7 @@ def parse_options() -> argparse.Namespace:
         metavar="NAME=LOW:HIGH",
         help="a number of the recipe and where to search it, in place of the usual ones; may be given several times",
     )
-    parser.add_argument("--epochs", type=int, default=4, help="of each trial (default: 4)")
+    parser.add_argument("--epochs", type=count, default=4, help="of each trial (default: 4)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
     parser.add_argument("--out", type=Path, default=Path("runs/tune"), help="folder of the study (default: runs/tune)")
     return parser.parse_args()

@@ -15,7 +15,7 @@ from bench.gpu.record import Outcome, Record, Report, open_report
 from bench.gpu.steps import GROUPS, STEPS, find_steps
 from bench.serving.machine import describe_machine
 from bench.serving.server import ROOT
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, run_command
 from cifar_models.errors import InputError, reason
 
 _DOCS = ROOT / "docs"
@@ -89,7 +89,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
     parser.add_argument("--beside", help="what else the device computes meanwhile, to be said with the seconds")
-    parser.add_argument("--minutes", type=float, default=8, help="that a step may take (default: 8)")
+    parser.add_argument("--minutes", type=amount, default=8, help="that a step may take (default: 8)")
     parser.add_argument("--again", action="store_true", help="do what is done already, too; recipes from their start")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     parser.add_argument("--miniature", action="store_true", help="a little of everything, to see that the steps run")

@@ -9,10 +9,10 @@ from bench.gpu.context import PACKAGES
 from bench.gpu.record import Record, Report, read_report
 from bench.gpu.steps import MODERN, SEEDS, STEPS
 from bench.gpu.training import GOAL, PUBLISHED
-from bench.markdown import grid
 from bench.serving.server import ROOT
 from cifar_models.atomic import replacing
 from cifar_models.command import run_command
+from export.figures import as_markdown
 
 _HEAD = """# What a GPU must prove
 
@@ -48,7 +48,7 @@ def render(report: Report) -> str:
 
 
 def overview(report: Report) -> str:
-    return grid(["step", "what", "state", "when, and what is missing"], [row(report, name) for name in STEPS])
+    return as_markdown([["step", "what", "state", "when, and what is missing"], *[row(report, name) for name in STEPS]])
 
 
 def row(report: Report, name: str) -> list[str]:
@@ -65,7 +65,7 @@ def sections(report: Report) -> list[str]:
     """Of the steps that measured something."""
     found = []
     if figures := report.figures("environment"):
-        table = grid(["", ""], environment.render(figures))
+        table = as_markdown([["", ""], *environment.render(figures)])
         found.append(f"## Device\n\n{origin(report.steps['environment'])}\n\n{table}")
     if names := [name for name in ("profile", "profile-compiled") if report.figures(name)]:
         found.append(f"## A training step\n\n{origins(report, names)}\n\n{profiles(report, names)}")
@@ -123,13 +123,13 @@ def profiles(report: Report, names: Sequence[str]) -> str:
         f"ResNet-18 by its recipe, batches of {found[names[0]]['batch']}, random images; by kind of kernel, "
         "where Muon's products are among the matrix products."
     )
-    return f"{text}\n\n{grid(head, rows)}"
+    return f"{text}\n\n{as_markdown([head, *rows])}"
 
 
 def engines(figures: dict[str, Any]) -> str:
     sizes = list(next(iter(figures.values())))
     rows = [[name, *(f"{rates[size]:,.0f}" for size in sizes)] for name, rates in figures.items()]
-    return grid(["images/s, batches of", *sizes], rows)
+    return as_markdown([["images/s, batches of", *sizes], *rows])
 
 
 def service(figures: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ def service(figures: dict[str, Any]) -> str:
         "a batch and milliseconds in the queue are means, as the server's own metrics tell them. In the last column "
         "the engine is alone in one process and computes batches as large as the larger requests."
     )
-    return f"{text}\n\n{grid([*head, 'images in a batch', 'in the queue, ms', 'of the engine alone'], rows)}"
+    return f"{text}\n\n{as_markdown([[*head, 'images in a batch', 'in the queue, ms', 'of the engine alone'], *rows])}"
 
 
 def parity(figures: dict[str, Any]) -> str:
@@ -161,7 +161,7 @@ def parity(figures: dict[str, Any]) -> str:
         f"Of a network of the recipe `{figures['recipe']}`, the largest differences from eager PyTorch, float32, on "
         f"the CPU, and what is allowed; {figures['images']} images."
     )
-    return f"{text}\n\n{grid(['file', 'arithmetic', 'computed by', *names], rows)}"
+    return f"{text}\n\n{as_markdown([['file', 'arithmetic', 'computed by', *names], *rows])}"
 
 
 def cell(check: Sequence[float] | None) -> str:
@@ -198,7 +198,7 @@ def modern(report: Report, names: Sequence[str]) -> str:
         shares = [rate * found["flops_per_image"] / device["bf16_flops"] if device else None]
         shares.append(rate * found["bytes_per_image"] / device["bytes_per_second"] if device else None)
         rows.append([f"`{name}`", *texts, *("-" if share is None else f"{share:.2f}" for share in shares)])
-    return f"{_CHOSEN}\n{_LIMITS}\n\n{grid([*head, *limits], rows)}"
+    return f"{_CHOSEN}\n{_LIMITS}\n\n{as_markdown([[*head, *limits], *rows])}"
 
 
 def seeds(report: Report) -> str:
@@ -213,7 +213,7 @@ def seeds(report: Report) -> str:
     head = ["recipe", "test accuracy (95 %)", "data", "epochs", "seconds", "when, by revision"]
     head.append("the tutorial says, on the original")
     text = f"{_CHOSEN}\nThe tutorials 000 and 001 chose on their test images."
-    return f"{text}\n\n{grid(head, rows)}"
+    return f"{text}\n\n{as_markdown([head, *rows])}"
 
 
 def accuracy(found: dict[str, Any]) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.pareto.accuracies import RUNS, best_accuracies, read_runs, record
+from bench.pareto.accuracies import RUNS, best_accuracies, read_runs, record, with_recorded
 from bench.pareto.measure import Point, export_fresh, measure
 from bench.pareto.page import plot, render, table
 from bench.report.charts import write_svg
 from bench.serving.machine import describe_machine
 from cifar_models.atomic import replacing
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.registry import find_model
 from export.figures import as_text
 
@@ -29,19 +29,20 @@ def main() -> None:
         prog="python -m bench.pareto", description="Accuracy against speed and size: pareto.md, .json and .svg."
     )
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="NAME")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU (default: 2)")
-    parser.add_argument("--seconds", type=float, default=2, help="of each timing (default: 2)")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5; the medians count")
+    parser.add_argument("--threads", type=count, default=2, help="of the CPU (default: 2)")
+    parser.add_argument("--seconds", type=amount, default=2, help="of each timing (default: 2)")
+    parser.add_argument("--rounds", type=count, default=5, help="default: 5; the medians count")
     parser.add_argument("--bundles", type=Path, default=Path("models"), help="folder of the bundles (default: models)")
     parser.add_argument("--runs", type=Path, help=f"first record the runs in this folder in {RUNS.name}")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the result (default: docs)")
     options = parser.parse_args()
     for name in options.architectures:
         find_model(name)
-    if options.runs:
-        record(read_runs(options.runs))
     machine = {name: found for name, found in describe_machine().items() if name in ("date", "cpu", "cores", "load")}
-    accuracies = best_accuracies(options.bundles)
+    runs = with_recorded(read_runs(options.runs) if options.runs else [])
+    accuracies = best_accuracies(runs, options.bundles)
+    if options.runs:
+        record(runs)
     with TemporaryDirectory() as folder:
         files = {name: export_fresh(name, Path(folder), options.threads) for name in options.architectures}
         points = measure(files, accuracies, options.seconds, options.rounds)

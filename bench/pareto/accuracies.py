@@ -1,10 +1,12 @@
 """How accurate each architecture was when it was trained: what runs and bundles say of themselves."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
+from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, read_manifest
 from cifar_models.errors import InputError
 
@@ -23,29 +25,30 @@ class Accuracy:
     test: float  # chooses nothing
 
 
-def best_accuracies(bundles: Path) -> dict[str, Accuracy]:
-    """By architecture, the bundle in `bundles`, or else the recorded run; of several, the one that validation chooses.
+def best_accuracies(runs: Iterable[Accuracy], bundles: Path) -> dict[str, Accuracy]:
+    """By architecture, the bundle in `bundles`, or else the run; of several, the one that validation chooses.
 
     Raises InputError when they are of different data: no figure of one can be compared with one of the other.
     """
-    runs, shipped = (
-        sorted(found, key=lambda each: each.validation) for found in (read_recorded(), read_bundles(bundles))
-    )
-    best = {accuracy.architecture: accuracy for accuracy in (*runs, *shipped)}
+    found = (sorted(each, key=lambda accuracy: accuracy.validation) for each in (runs, read_bundles(bundles)))
+    best = {accuracy.architecture: accuracy for accuracy in chain.from_iterable(found)}
     data = {accuracy.data for accuracy in best.values()}
     if len(data) > 1:
         raise InputError(f"Accuracies on {' and '.join(sorted(data))} cannot be compared; mend {RUNS}.")
     return best
 
 
-def read_recorded() -> list[Accuracy]:
-    return [Accuracy(**entry) for entry in json.loads(RUNS.read_text())]
+def with_recorded(found: Iterable[Accuracy]) -> list[Accuracy]:
+    """The runs found and those recorded before, of which one with the name of a found one is left out."""
+    recorded = (Accuracy(**entry) for entry in json.loads(RUNS.read_text()))
+    runs = {accuracy.source: accuracy for accuracy in (*recorded, *found)}
+    return [runs[source] for source in sorted(runs)]
 
 
-def record(found: list[Accuracy]) -> None:
-    """Keep runs for those who do not have their folders; a run of the same name is replaced."""
-    kept = {accuracy.source: accuracy for accuracy in (*read_recorded(), *found)}
-    RUNS.write_text(json.dumps([asdict(kept[source]) for source in sorted(kept)], indent=2) + "\n")
+def record(runs: Iterable[Accuracy]) -> None:
+    """Keep them for those who do not have their folders."""
+    with replacing(RUNS) as partial:
+        partial.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
 
 
 def read_runs(folder: Path) -> list[Accuracy]:

@@ -13,7 +13,7 @@ from bench.report.page import MAX_BYTES, as_json, describe_size, render, summary
 from bench.serving.machine import describe_machine
 from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, Bundle, BundleError, open_bundle
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
 from export.figures import as_text
@@ -55,7 +55,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=data, help="folder of the images (default: $CIFAR_DATA, or data)")
     parser.add_argument("--bundles", type=Path, default=Path("models"), help="folder of the bundles (default: models)")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the report (default: docs)")
-    parser.add_argument("--seconds", type=float, default=2, help="of each of five timings of a bundle (default: 2)")
+    parser.add_argument("--seconds", type=amount, default=2, help="of each of five timings of a bundle (default: 2)")
     return parser.parse_args()
 
 

@@ -17,7 +17,7 @@ from bench.serving.sweep import measure_sweep
 from bench.serving.table import markdown
 from bench.serving.workload import raw_batches, single_pictures
 from bench.serving.wrk import find_wrk
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.errors import InputError
 
 
@@ -56,9 +56,9 @@ def check_peers(servers: Sequence[str]) -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = Parser(prog="python -m bench.serving", description="Our server, its peers, its engine.")
-    parser.add_argument("--seconds", type=float, default=6, help="of each point (default: 6)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3; the medians count")
-    parser.add_argument("--overload", type=float, default=60, help="seconds at twice the saturation (default: 60)")
+    parser.add_argument("--seconds", type=amount, default=6, help="of each point (default: 6)")
+    parser.add_argument("--rounds", type=count, default=3, help="default: 3; the medians count")
+    parser.add_argument("--overload", type=amount, default=60, help="seconds at twice the saturation (default: 60)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=tuple(SERVERS), help="default: all")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")

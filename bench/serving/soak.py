@@ -16,7 +16,7 @@ from bench.serving.errors import MemoryGrew, WrongAnswer
 from bench.serving.mixture import Request, mixture
 from bench.serving.server import HOST, OURS, ServerProcess, running
 from bench.serving.workload import single_pictures
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, amount, count, run_command
 
 _CONNECTIONS = 32
 _GROWTH = 0.05  # of the worker's memory after the warm-up
@@ -120,8 +120,8 @@ def report(run: Soak, seconds: float, memory: list[float]) -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = Parser(prog="python -m bench.serving.soak", description="Good and bad requests for long.")
-    parser.add_argument("--seconds", type=float, default=600, help="at most (default: 600)")
-    parser.add_argument("--requests", type=int, default=1_000_000, help="at most (default: 1000000)")
+    parser.add_argument("--seconds", type=amount, default=600, help="at most (default: 600)")
+    parser.add_argument("--requests", type=count, default=1_000_000, help="at most (default: 1000000)")
     return parser.parse_args()
 
 

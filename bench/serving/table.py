@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from bench.markdown import grid
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
 from bench.serving.report import Report
@@ -13,6 +12,7 @@ from bench.serving.server import OURS, TITLES, Startup
 from bench.serving.sweep import Sweep
 from bench.serving.workload import BULK
 from bench.serving.wrk import ClosedLoop
+from export.figures import as_markdown
 
 _HEADINGS = {
     "ratios": "Ours beside the others",
@@ -70,7 +70,7 @@ def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
             return f"{median(values):.2f}" if values else "no right answer"
 
         rows = [[TITLES[name], *(cell(name, many) for many in CONNECTIONS)] for name in others]
-        return grid([title, *(f"c={many}" for many in CONNECTIONS)], rows)
+        return as_markdown([[title, *(f"c={many}" for many in CONNECTIONS)], *rows])
 
     rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
     cost = table("CPU time of an answer: divided by ours", lambda ours, other: other.cpu_ms / ours.cpu_ms)
@@ -88,7 +88,7 @@ def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
     head = ["server", "connections", "right answers/s", "p50 ms", "p99 ms", "CPU ms each", "refused", "lost", "wrong"]
     rows = [row(name, many) for name in servers for many in CONNECTIONS]
-    return grid(head, rows)
+    return as_markdown([head, *rows])
 
 
 def middle_of(runs: Sequence[ClosedLoop]) -> Callable[[Callable[[ClosedLoop], float]], float]:
@@ -99,7 +99,7 @@ def engine(rounds: Sequence[Round]) -> str:
     turns = [turn for round_ in rounds for turn in round_.engine]
     sizes = turns[0]
     rates = [f"{median(turn[size] for turn in turns):.0f}" for size in sizes]
-    return grid(["batch", *map(str, sizes)], [["images/s", *rates]])
+    return as_markdown([["batch", *map(str, sizes)], ["images/s", *rates]])
 
 
 def bulk(rounds: Sequence[Round]) -> str:
@@ -129,7 +129,7 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
         return [TITLES[name], *(f"{value:.1f}" for value in seconds), pss, *(f"{value:.0f}" for value in memory)]
 
     head = ["server", "ready s", "first answer s", "PSS MiB", "RSS MiB", "largest process's RSS MiB"]
-    return grid(head, [row(name) for name in servers])
+    return as_markdown([head, *map(row, servers)])
 
 
 def open_section(opened: Open) -> str:
@@ -142,7 +142,7 @@ def open_section(opened: Open) -> str:
     return (
         f"At half of the saturation, measured just before each turn: {tail}, the median of {len(tails)} turns. "
         f"The saturation: {opened.saturation:.0f} right answers/s at 128 connections, the median of these.\n\n"
-        f"{grid(head, rows)}\n\n"
+        f"{as_markdown([head, *rows])}\n\n"
         f"worker's RSS before the overload, after a quarter of it and in the end: {worker} MiB"
     )
 
@@ -160,4 +160,4 @@ def sweep_section(swept: Sweep) -> str:
     text = (
         f"Up to the first rate that a server does not keep up with; ours saturates at {swept.saturation:.0f} a second."
     )
-    return f"{text}\n\n{grid(head, rows)}"
+    return f"{text}\n\n{as_markdown([head, *rows])}"

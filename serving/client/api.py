@@ -30,6 +30,8 @@ class Api:
     def __init__(self, url: str, *, api_key: str | None, batch_size: int) -> None:
         check_minimum("batch_size", batch_size, 1)
         self._url = parse_url(url)
+        if api_key is not None and self._url.userinfo:
+            raise BadInput("The address holds a user's name, which would be sent instead of api_key; give one of them.")
         self._headers = {"User-Agent": "cifar-client", "Accept": "application/json", **authorization(api_key)}
         self._batch_size = batch_size
 
@@ -70,8 +72,10 @@ class Api:
         try:
             answer = read_body(response, Answer)
         except ClassifyError as error:
-            if error.index is not None and 0 <= error.index < len(batch.sources):
-                error.locate(batch.start + error.index, batch.sources[error.index].name)
+            # Of one picture that is too large by itself, neither a proxy nor the limit of bytes says which it is.
+            index = 0 if error.status == 413 and len(batch.sources) == 1 else error.index
+            if index is not None and 0 <= index < len(batch.sources):
+                error.locate(batch.start + index, batch.sources[index].name)
             raise
         found, expected = len(answer.predictions), len(batch.sources)
         if found != expected:

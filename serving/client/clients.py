@@ -146,7 +146,7 @@ class AsyncClient:
 
     async def _ask(self, batch: Batch, options: dict[str, Any]) -> list[Answer]:
         async with self._encoding:
-            request = await asyncio.to_thread(self._api.classify_request, batch, options)  # reads files, encodes
+            request = await in_thread(self._api.classify_request, batch, options)  # reads files, encodes
         response = await self._send(request)
         if halves := self._api.halve(response, batch):
             return [answer for half in halves for answer in await self._ask(half, options)]
@@ -177,6 +177,16 @@ class AsyncClient:
 
 def set_timeout(request: httpx.Request, seconds: float) -> None:
     request.extensions = {**request.extensions, "timeout": httpx.Timeout(float(seconds)).as_dict()}
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """What the function returns. Nobody can stop a thread, so one who is cancelled meanwhile waits for its end."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 async def all_or_none(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -61,7 +61,7 @@ def as_list(images: Any) -> list[Any]:
 
 def sources_of(image: Any, index: int) -> Iterable[Source]:
     if isinstance(image, str | os.PathLike):
-        return [file_source(Path(image), index)]
+        return [file_source(Path(os.fsdecode(image)), index)]
     if isinstance(image, bytes | bytearray):
         return [Source(f"image {index}", len(image), partial(bytes, image))]
     if is_picture(image):

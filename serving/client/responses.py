@@ -10,14 +10,18 @@ from serving.client.errors import ClassifyError, Unavailable
 
 T = TypeVar("T", bound=BaseModel)
 
-_LATER = {429, 502, 503, 504}
+_AGAIN = {429, 502, 503}  # 502: of a proxy whose server went away
+_LATER = {*_AGAIN, 504}
 _LONGEST_EXCERPT = 200  # characters of a body that is not ours
-_BUSY = "Ask later or fewer at a time; retries=… and timeout=… of the client wait longer."
+_LONGER = "retries=… and timeout=… of the client wait longer."
+_BUSY = f"Ask later or fewer at a time; {_LONGER}"
+_SLOW = "Ask later or fewer at a time; timeout=… of the client waits longer."
 _WAYS_OUT = {
     401: "Give the server's key: api_key=… of the client.",
     403: "Give a key that may do this: api_key=… of the client.",
     413: "Shrink the picture before it is sent.",
-} | dict.fromkeys(_LATER, _BUSY)
+    504: _SLOW,
+} | dict.fromkeys(_AGAIN, _BUSY)
 _ELSEWHERE = "Is the client's address that of this service?"
 
 
@@ -68,13 +72,22 @@ def refusal(response: httpx.Response, *, tried: str = "") -> ClassifyError:
         index=error.index,
         status=status,
         subject=f"{address(response)}{tried}",
-        way_out=way_out(status, error.code),
+        way_out=way_out(response, error.code),
     )
 
 
-def way_out(status: int, code: str) -> str:
+def may_pass(response: httpx.Response) -> bool:
+    """Whether the same question may soon be answered. A bundle that failed does not become ready."""
+    failed = read_error(response).code == "not_ready" and "Retry-After" not in response.headers
+    return response.status_code in _AGAIN and not failed
+
+
+def way_out(response: httpx.Response, code: str) -> str:
+    status = response.status_code
     if code == "unknown_model":
         return "client.models() lists what can be asked for."
+    if code == "not_ready" and not may_pass(response):
+        return "client.models() says what failed."
     elsewhere = code in ("not_found", foreign_code(status))
     return _WAYS_OUT.get(status, _ELSEWHERE if elsewhere else "")
 
@@ -109,9 +122,10 @@ def unreachable(error: httpx.RequestError, *, tried: str = "") -> ClassifyError:
     """The error that the lack of a response means."""
     if isinstance(error, httpx.DecodingError):
         return ClassifyError(f"The answer cannot be decompressed: {error}.", code="bad_answer", way_out=_ELSEWHERE)
+    is_slow = isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)  # which are not asked again
     return Unavailable(
         f"No answer: {str(error) or type(error).__name__}.",
         code="timeout" if isinstance(error, httpx.TimeoutException) else "unreachable",
         subject=f"{error.request.url.copy_with(query=None, userinfo=b'')}{tried}",
-        way_out="Is the server running, and is this its address? retries=… and timeout=… of the client wait longer.",
+        way_out=_SLOW if is_slow else f"Is the server running, and is this its address? {_LONGER}",
     )

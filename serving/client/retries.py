@@ -1,7 +1,8 @@
 """When to ask again. Knows no transport: it is told what came of an attempt, and says how long to wait for the next.
 
 Asked again are 429, 503 and a proxy's 502, no earlier than `Retry-After` says, and requests whose connection failed:
-classifying changes nothing, and a server that is being replaced resets connections. Every other answer is final. Waits
+classifying changes nothing, and a server that is being replaced resets connections. Every other answer is final, as is
+the server's own 503 of a bundle that failed, which says nothing of asking again. Waits
 grow and are drawn at random ("full jitter": Brooker 2015, Exponential Backoff And Jitter, AWS Architecture Blog), as
 otherwise all that were refused together would come back together.
 """
@@ -18,11 +19,10 @@ from typing import NoReturn, TypeGuard
 import httpx
 
 from serving.client.errors import check_minimum
-from serving.client.responses import refusal, unreachable
+from serving.client.responses import may_pass, refusal, unreachable
 
 Outcome = httpx.Response | httpx.RequestError
 
-_AGAIN = {429, 502, 503}  # 502: of a proxy whose server went away
 _WORTH_ANOTHER = (httpx.Response, httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _SHORTEST_TIMEOUT = 0.001  # seconds
 _FIRST_WAIT = 0.25  # seconds, at most; doubled for each further attempt
@@ -73,7 +73,7 @@ class Attempts:
 
     def end_with(self, outcome: Outcome) -> TypeGuard[httpx.Response]:
         """Whether this is the answer; else another attempt is due. Raises Unavailable when there were enough."""
-        if isinstance(outcome, httpx.Response) and outcome.status_code not in _AGAIN:
+        if isinstance(outcome, httpx.Response) and not may_pass(outcome):
             return True
         self._number += 1
         self.wait, elapsed = self._next_wait(outcome), self._elapsed()

@@ -15,7 +15,7 @@ from serving.description.answers import (
     shared_headers,
 )
 from serving.description.bodies import request_body
-from serving.description.samples import classify_samples, get_samples
+from serving.description.samples import classify_samples, get_samples, with_key
 from serving.description.schemas import option_schemas, refer_to, shared_schemas
 from serving.settings import Settings
 
@@ -28,8 +28,10 @@ Classifies 32x32 images into labels: those of CIFAR-10, or those of the bundle t
 
 A request is answered whole or refused whole, and touches no other. What is refused gets
 `{"error": {"code": "…", "message": "…", "index": 0}}`, with the `index` of the image at fault where one is. A path that
-this document does not have gets 404 `not_found`, a method that a path does not have 405. Every `GET` may be a `HEAD`.
-Newer servers may add fields; ignore those that you do not know."""
+this document does not have gets 404 `not_found`, unless it is of the page's own files; a method that a path does not
+have gets 405. Every `GET` may be a `HEAD`. Newer servers may add fields; ignore those that you do not know."""
+
+_KEY = "This server wants its key: `Authorization: Bearer …`. The commands take it from the variable `API_KEY`."
 
 _EXAMPLE = {
     "model": {"name": "cifarnet", "version": "6fea8981ed4d", "engine": "onnxruntime-cpu-int8"},
@@ -48,22 +50,20 @@ _EXAMPLE = {
 @cache
 def describe(settings: Settings) -> dict[str, Any]:
     """The document; nobody may change it."""
+    paths = {"/classify": {"post": classify(settings)}, "/models": {"get": models()}, **pages(), **health()}
+    if settings.wants_key:
+        paths = {path: {method: guarded(found) for method, found in each.items()} for path, each in paths.items()}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Image classifier",
             "version": "1",
             "summary": "Pictures to labels and their probabilities.",
-            "description": _INTRODUCTION,
+            "description": f"{_INTRODUCTION}\n\n{_KEY}" if settings.wants_key else _INTRODUCTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"bearer": []}] if settings.wants_key else [{}, {"bearer": []}],
-        "paths": {
-            "/classify": {"post": classify(settings)},
-            "/models": {"get": models()},
-            **pages(),
-            **health(),
-        },
+        "paths": paths,
         "components": {
             "schemas": shared_schemas(),
             "responses": shared_errors(),
@@ -71,6 +71,13 @@ def describe(settings: Settings) -> dict[str, Any]:
             "securitySchemes": {"bearer": bearer()},
         },
     }
+
+
+def guarded(operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation of a server that wants a key, with commands that send it where it is wanted."""
+    if operation.get("security") == []:
+        return operation
+    return {**operation, "x-codeSamples": [with_key(each) for each in operation["x-codeSamples"]]}
 
 
 def classify(settings: Settings) -> dict[str, Any]:

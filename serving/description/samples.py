@@ -12,7 +12,7 @@ _CLASSIFY = f"{ADDRESS}/classify"
 
 
 def classify_samples() -> list[dict[str, Any]]:
-    """By content type; the label is what a reader would call it."""
+    """One for each kind of body; the label is what a reader would call it."""
     commands = {
         PICTURES[0]: (f"curl '{_CLASSIFY}?top_k=3' \\\n    -H 'Content-Type: {PICTURES[0]}' --data-binary @{PICTURE}"),
         FORM: f"curl -F images=@{PICTURE} -F images=@{PICTURE} '{_CLASSIFY}?top_k=3'",
@@ -32,6 +32,11 @@ def classify_samples() -> list[dict[str, Any]]:
 
 def get_samples(path: str) -> list[dict[str, Any]]:
     return [sample(f"curl '{ADDRESS}{path}'", "curl")]
+
+
+def with_key(found: dict[str, Any]) -> dict[str, Any]:
+    """The same command for a server that wants a key."""
+    return {**found, "source": found["source"].replace("curl ", 'curl -H "Authorization: Bearer $API_KEY" ')}
 
 
 def sample(command: str, label: str) -> dict[str, Any]:

@@ -180,8 +180,8 @@ class Sums(Collector):
 
     def collect(self) -> Iterator[Metric]:
         totals: dict[str, dict[Key, list[float]]] = defaultdict(dict)
-        for process in read(self._folder):
-            for (name, *labels), values in process.values.items():
+        for counted in read(self._folder):
+            for (name, *labels), values in counted.items():
                 merge = max if name == BUNDLE.name else operator.add
                 found = totals[name].setdefault(tuple(labels), [0.0] * len(values))
                 totals[name][tuple(labels)] = list(map(merge, found, values))

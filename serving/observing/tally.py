@@ -90,27 +90,18 @@ class Tally:
         return self._pages[page][first : first + entry.count]
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What one process has counted."""
-
-    alive: bool
-    values: dict[Key, list[float]]
-
-
-def read(folder: Path) -> Iterator[Process]:
-    """The numbers of all processes, living and dead."""
+def read(folder: Path) -> Iterator[dict[Key, list[float]]]:
+    """The numbers of each process, those that live and those that are dead."""
     for names in sorted(folder.glob("*.names")):
         numbers = names.with_suffix(".numbers")
         alive = is_locked(numbers)
         entries = read_entries(names)  # before the numbers, which are there when the name is
         cells: Cells = memoryview(numbers.read_bytes()).cast("d")
-        values: dict[Key, list[float]] = {
+        yield {
             entry.key: list(cells[entry.first : entry.first + entry.count])
             for entry in entries
             if alive or not entry.live
         }
-        yield Process(alive, values)
 
 
 def claim(folder: Path) -> tuple[int, Path]:

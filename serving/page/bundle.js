@@ -28,7 +28,7 @@ export function startBundles({ onChange, onAgain }) {
 /** Ask which bundles there are. Throws Trouble of 401 only. */
 export async function loadBundles() {
   try {
-    const { content } = await ask("models");
+    const { content } = await ask("models", "models");
     show(content);
   } catch (trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
@@ -48,7 +48,7 @@ function show({ models: served, failed }) {
   select.value = served.find(({ name }) => name === before)?.name ?? (served.find((model) => model.default) ?? served[0])?.name ?? "";
   select.hidden = served.length + failed.length === 0;
   state.textContent = served.length ? "" : "The server has no bundle yet. It may still be starting.";
-  again.hidden = served.length > 0;
+  again.hidden = served.length > 0 && served.every(({ ready }) => ready);
   showCard();
 }
 

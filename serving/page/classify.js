@@ -76,7 +76,7 @@ const sleep = (seconds, signal) => new Promise((resolve, reject) => {
 async function request({ card: { file }, model, signal }) {
   const body = new FormData();
   body.append("images", file);
-  const { content, timing } = await ask(`classify?${new URLSearchParams({ pixels: true, model })}`, { method: "POST", body, signal });
+  const { content, timing } = await ask(`classify?${new URLSearchParams({ pixels: true, model })}`, "predictions", { method: "POST", body, signal });
   return { model: content.model, timing, ...content.predictions[0] };
 }
 

@@ -10,9 +10,16 @@ for (const sample of document.querySelectorAll(".sample")) {
   code.textContent = code.textContent.replaceAll(main.dataset.address, here);
   button.hidden = !navigator.clipboard; // browsers have one at https and localhost only
   button.onclick = async () => {
-    await navigator.clipboard.writeText(code.textContent);
-    said.textContent = `Copied: ${button.getAttribute("aria-label").replace(/^Copy /, "")}`;
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    const what = button.getAttribute("aria-label").replace(/^Copy /, "");
+    said.textContent = ""; // the same words a second time would not be read out
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      said.textContent = `Copied: ${what}`;
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    } catch { // the browser may refuse it
+      getSelection().selectAllChildren(code);
+      said.textContent = `Selected: ${what}. Copy it with your keyboard.`;
+    }
   };
 }

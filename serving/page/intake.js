@@ -18,15 +18,18 @@ export function startIntake(take) {
   document.ondragleave = (event) => { if (!event.relatedTarget) highlight(false); };
   document.ondrop = (event) => {
     highlight(false);
+    if (!isText(event.dataTransfer, event)) event.preventDefault(); // a browser would open what was dropped
     takeFrom(event.dataTransfer, event);
-    event.preventDefault(); // a browser would open what was dropped
   };
 
-  function takeFrom({ files }, event) {
-    if (files.length === 0) return; // a text, perhaps into the field of the key
+  function takeFrom(data, event) {
+    if (data.files.length === 0 || isText(data, event)) return;
     event.preventDefault();
-    take([...files]);
+    take([...data.files]);
   }
 }
+
+/** Whether it is a text for the field of the key: spreadsheets put a picture of the cell beside it. */
+const isText = ({ types }, { target }) => target === find("key-text") && types.includes("text/plain");
 
 const highlight = (on) => document.body.classList.toggle("over", on);

@@ -32,11 +32,10 @@ export class Trouble extends Error {
   get isPassing() { return this.status === 0 || PASSING.includes(this.status) || this.status >= 500; }
 }
 
-/** The JSON of an answer, and what it says of its time. Throws Trouble. */
-export async function ask(path, { signal, ...options } = {}) {
-  const response = await send(path, signal, options);
-  const content = await response.json().catch(() => null);
-  if (response.ok && content) return { content, timing: readTiming(response.headers.get("Server-Timing")) };
+/** The JSON of an answer, which holds the list `wanted`, and what it says of its time. Throws Trouble. */
+export async function ask(path, wanted, { signal, ...options } = {}) {
+  const { response, content } = await send(path, signal, options);
+  if (response.ok && Array.isArray(content?.[wanted])) return { content, timing: readTiming(response.headers.get("Server-Timing")) };
   throw troubleOf(response, content);
 }
 
@@ -45,10 +44,20 @@ async function send(path, signal, options) {
   const ended = signal && AbortSignal.any ? AbortSignal.any([signal, late]) : late; // browsers before 2024 have no `any`
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   try {
-    return await fetch(path, { ...options, headers, signal: ended });
+    const response = await fetch(path, { ...options, headers, signal: ended });
+    return { response, content: parse(await response.text()) };
   } catch (error) {
     if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${PATIENCE / 1000} seconds.`);
     throw new Trouble("The server does not answer", "It may have been stopped, or the network is down.");
+  }
+}
+
+/** Null where it is no JSON: of a gateway, say. */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
 

@@ -1,13 +1,8 @@
-"""Tables as Markdown, and pages that hold tables made by a program between marks."""
+"""Pages that hold tables made by a program, between marks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from cifar_models.errors import InputError
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:

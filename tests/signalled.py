@@ -1,0 +1,26 @@
+"""`python -m signalled 15 200 0 ...`: training.fit, whose process of rank 0 gets signal 15 after its 200th step."""
+
+import os
+import sys
+
+from cifar_models.command import run_command
+from training import fit
+from training.stop import StopVote
+
+passes = StopVote.passes
+taken = 0
+
+
+def counted(vote: StopVote) -> bool:
+    """Called after each step."""
+    global taken
+    taken += 1
+    if taken == steps and int(os.environ.get("RANK", "0")) == rank:
+        os.kill(os.getpid(), number)
+    return passes(vote)
+
+
+if __name__ == "__main__":
+    number, steps, rank = (int(sys.argv.pop(1)) for _ in range(3))
+    StopVote.passes = counted  # type: ignore[method-assign,assignment]
+    run_command(fit.main)
