@@ -21,6 +21,12 @@ def peak_memory(server: ServerProcess) -> int:
     return memory(server, "VmHWM")
 
 
+def forget_peak(server: ServerProcess) -> None:
+    """From here on the peak is a new one (proc(5): clear_refs)."""
+    for pid in workers(server):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def resident_memory(server: ServerProcess) -> int:
     """Bytes, of the largest process, now."""
     return memory(server, "VmRSS")

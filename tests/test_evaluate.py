@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TEST_IMAGES, command
+from conftest import TEST_IMAGES, TINY_MODEL, command
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from test_training import contents
@@ -30,7 +30,9 @@ def beginner(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped early enough to make mistakes."""
     folder = tmp_path_factory.mktemp("runs") / "beginner"
     options = ("--data", tiny_data, "--data-name", "tiny", "--batch-size", "25", "--validation", "0.2")
-    command("training.fit", *options, "--tensorboard", "seed000", "--epochs", "2", "--out", folder)
+    command(
+        "training.fit", *options, "--model", TINY_MODEL, "--tensorboard", "seed000", "--epochs", "2", "--out", folder
+    )
     return folder
 
 
@@ -148,7 +150,7 @@ def test_each_class_has_its_recall_and_its_precision(report: dict[str, Any], spl
 
 def test_the_report_says_what_was_measured(report: dict[str, Any]) -> None:
     assert report["data"] == "tiny"
-    assert report["recipe"]["model"] == "cifarnet"
+    assert report["recipe"]["model"] == TINY_MODEL
     assert report["epoch"] in (1, 2)
 
 

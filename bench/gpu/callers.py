@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from bench.serving.errors import WrongAnswer
 from bench.serving.server import HOST, ROOT
 from bench.serving.workload import Workload
 
-_START_SECONDS = 1.0  # until all callers are there
+_START_SECONDS = 30  # in which all callers must be there
+_start: Barrier  # of this process and the other callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +75,28 @@ def call(port: int, workload: Workload, *, callers: int, seconds: float) -> Call
 
 def main() -> None:
     port, workload, callers, seconds = pickle.loads(sys.stdin.buffer.read())
-    begin = time.monotonic() + _START_SECONDS
-    with ProcessPoolExecutor(callers, mp_context=multiprocessing.get_context("fork")) as pool:
-        asked = [pool.submit(ask, port, workload, number, begin, seconds) for number in range(callers)]
+    forks = multiprocessing.get_context("fork")
+    start = forks.Barrier(callers, timeout=_START_SECONDS)
+    with ProcessPoolExecutor(callers, mp_context=forks, initializer=keep, initargs=(start,)) as pool:
+        asked = [pool.submit(ask, port, workload, number, seconds) for number in range(callers)]
         sys.stdout.buffer.write(pickle.dumps([tuple(one.result()) for one in asked]))
 
 
-def ask(port: int, workload: Workload, number: int, begin: float, seconds: float) -> Asked:
-    """One caller, from `begin` (time.monotonic(), the same in all processes) on."""
+def keep(start: Barrier) -> None:
+    """Give a new process what cannot be sent to it later."""
+    global _start
+    _start = start
+
+
+def ask(port: int, workload: Workload, number: int, seconds: float) -> Asked:
+    """One caller, from when all are there."""
     connection = http.client.HTTPConnection(HOST, port)
     connection.connect()
     headers = {"Content-Type": workload.content_type}
     latencies: list[float] = []
     answers: Counter[tuple[int, bytes]] = Counter()  # right answers repeat
     refused, index = 0, number % len(workload.bodies)
-    time.sleep(max(0.0, begin - time.monotonic()))
+    _start.wait()
     began = time.monotonic()
     while (sent := time.monotonic()) - began < seconds:
         connection.request("POST", "/classify", workload.bodies[index], headers)

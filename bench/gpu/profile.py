@@ -23,7 +23,7 @@ from training.world import World
 RECIPE = "resnet18"
 
 _IMAGES, _MINIATURE_IMAGES = 25_000, 20
-_MINIATURE_BATCH = 4
+_MINIATURE_BATCH, _MINIATURE_MODEL = 4, "resnet20"
 _STEPS, _MINIATURE_STEPS = 20, 1  # that are profiled, and thrice as many that are timed
 # What a kernel does, by the first of these that its name contains.
 _KINDS = {
@@ -73,7 +73,7 @@ def random_trainer(context: Context, *, compiled: bool) -> Trainer:
     count = _MINIATURE_IMAGES if context.miniature else _IMAGES
     recipe = replace(RECIPES[RECIPE], compile=compiled, validation=0.5)
     if context.miniature:
-        recipe = replace(recipe, batch_size=_MINIATURE_BATCH)
+        recipe = replace(recipe, batch_size=_MINIATURE_BATCH, model=_MINIATURE_MODEL)
     pixels = np.random.default_rng(0).integers(0, 256, (count, *IMAGE_SHAPE), np.uint8)
     data = ImageSet(pixels, np.arange(count) % len(LABELS), LABELS)
     training, validation = (data.subset(part) for part in split_validation(data, recipe.validation, 0))
