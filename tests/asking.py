@@ -4,10 +4,13 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
+from bodies import encode
 
+from cifar_models.picture import Pixels
 from serving.client import Answer, AsyncClient, Client, Models
 from serving.client.retries import Clock
 
@@ -118,3 +121,8 @@ def answer_all(request: httpx.Request) -> httpx.Response:
     count = count_images(request)
     content = {"model": MODEL, "predictions": predictions(count, index=count)}
     return httpx.Response(200, content=json.dumps(content).encode())
+
+
+def write(path: Path, pixels: Pixels, kind: str = "PNG") -> Path:
+    path.write_bytes(encode(pixels, kind))
+    return path

@@ -19,7 +19,7 @@ _forks.set_forkserver_preload(list(_LOADED))
 
 
 class Command:
-    """`python -m module`, running in `folder`. As a context manager it waits for its end."""
+    """`python -m module`, running in `folder`. As a context manager it waits for its end, or kills it at an error."""
 
     def __init__(
         self,
@@ -49,25 +49,26 @@ class Command:
         return self._process.exitcode
 
     def send(self, number: int) -> None:
-        os.kill(self.pid, number)
+        if self._process.exitcode is None:  # else the number may be another process's by now
+            os.kill(self.pid, number)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:
+            self._process.kill()
         self.wait()
 
 
 class Followed(Command):
     """A command whose output is read while it runs, and its errors when it has ended."""
 
-    def __init__(
-        self, module: str, arguments: list[str], *, folder: Path, limits: Mapping[int, int] | None = None
-    ) -> None:
+    def __init__(self, module: str, arguments: list[str], *, folder: Path) -> None:
         reading, writing = os.pipe()
         self.stdout = os.fdopen(reading)
         self._errors = TemporaryFile("w+")  # noqa: SIM115 — closed with the command
-        super().__init__(module, arguments, folder=folder, stdout=writing, stderr=self._errors, limits=limits)
+        super().__init__(module, arguments, folder=folder, stdout=writing, stderr=self._errors)
         os.close(writing)
 
     @property
@@ -75,10 +76,12 @@ class Followed(Command):
         self._errors.seek(0)
         return self._errors.read()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.stdout.close()
-        super().__exit__()
-        self._errors.close()
+        try:
+            super().__exit__(*error)
+        finally:
+            self._errors.close()
 
 
 def run(
@@ -87,7 +90,11 @@ def run(
     """What `python -m module` does in `folder`, and says; `timeout` in seconds. Raises TimeoutError."""
     with TemporaryFile("w+") as said, TemporaryFile("w+") as complained:
         command = Command(module, arguments, folder=folder, stdout=said, stderr=complained, limits=limits)
-        exit_code = command.wait(timeout)
+        try:
+            exit_code = command.wait(timeout)
+        except TimeoutError as error:
+            complained.seek(0)
+            raise TimeoutError(f"{module} {arguments}: {error}\n{complained.read()}") from None
         said.seek(0)
         complained.seek(0)
         return CompletedProcess([module, *arguments], exit_code, said.read(), complained.read())

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -193,6 +193,13 @@ def client(server: ServerProcess) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture
+def connect(kind: Any) -> Iterator[Callable[..., Any]]:
+    """Make a client of the test's kind with these parameters, and close it after the test."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(kind(*arguments, **options))
+
+
 def skip_unless_required(missing: str) -> NoReturn:
     """Skip a test for want of a browser or of node; it fails where BROWSER_TESTS=required."""
     if os.environ.get("BROWSER_TESTS") == "required":
@@ -208,5 +215,6 @@ def real_data() -> Path:
     if not folder.exists():
         pytest.skip(f"needs {wanted}: put it in {folder} or name its folder in CIFAR_DATA")
     if load_images(folder, "test").fingerprint() != JPEG_COPY:
-        pytest.skip(f"needs {wanted}, and {folder} holds other images")
+        say = pytest.fail if "CIFAR_DATA" in os.environ else pytest.skip  # who names a folder means it
+        say(f"needs {wanted}, and {folder} holds other images")
     return folder

@@ -114,7 +114,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(killed: Path, whole: Path, t
 @pytest.mark.skipif(torch.cuda.is_available(), reason="sums on CUDA may differ from run to run in their last bits")
 def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_data: Path, tmp_path: Path) -> None:
     few = shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns("00[5-9].png", "01?.png"))
-    line = (*TINY_RECIPE, "--model", "cifarnet", "--epochs", "3", "--data", few, "--data-name", "tiny")
+    small = ("--model", "cifarnet", "--batch-size", "10", "--epochs", "3")  # four steps in each
+    line = (*TINY_RECIPE, *small, "--data", few, "--data-name", "tiny")
     command("training.fit", *line, "--out", tmp_path / "whole")
     kill_after_an_epoch(*line, "--out", tmp_path / "killed")
     command("training.fit", *line, "--out", tmp_path / "killed", "--resume", **OWN_PROCESS)

@@ -15,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,8 @@ def main() -> None:
     start = forks.Barrier(callers, timeout=_START_SECONDS)
     with ProcessPoolExecutor(callers, mp_context=forks, initializer=keep, initargs=(start,)) as pool:
         asked = [pool.submit(ask, port, workload, number, seconds) for number in range(callers)]
+        # The error of one that could not begin comes before those of the others, who waited for it in vain.
+        asked.sort(key=lambda one: isinstance(one.exception(), BrokenBarrierError))
         sys.stdout.buffer.write(pickle.dumps([tuple(one.result()) for one in asked]))
 
 
@@ -91,7 +94,11 @@ def keep(start: Barrier) -> None:
 def ask(port: int, workload: Workload, number: int, seconds: float) -> Asked:
     """One caller, from when all are there."""
     connection = http.client.HTTPConnection(HOST, port)
-    connection.connect()
+    try:
+        connection.connect()
+    except OSError:
+        _start.abort()
+        raise
     headers = {"Content-Type": workload.content_type}
     latencies: list[float] = []
     answers: Counter[tuple[int, bytes]] = Counter()  # right answers repeat

@@ -34,7 +34,10 @@ def best_accuracies(runs: Iterable[Accuracy], bundles: Path) -> dict[str, Accura
     best = {accuracy.architecture: accuracy for accuracy in chain.from_iterable(found)}
     data = {accuracy.data for accuracy in best.values()}
     if len(data) > 1:
-        raise InputError(f"Accuracies on {' and '.join(sorted(data))} cannot be compared; mend {RUNS}.")
+        raise InputError(
+            f"Accuracies on {' and '.join(sorted(data))} cannot be compared; leave those of other data out of "
+            f"--runs, or mend {RUNS}."
+        )
     return best
 
 

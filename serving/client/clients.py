@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Self, TypeVar
 
@@ -185,7 +186,11 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.wait([work])
+        while not work.done():
+            with suppress(asyncio.CancelledError):  # another one
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # which nobody wants any more, and asyncio would log
         raise
 
 

@@ -78,8 +78,9 @@ def refusal(response: httpx.Response, *, tried: str = "") -> ClassifyError:
 
 def may_pass(response: httpx.Response) -> bool:
     """Whether the same question may soon be answered. A bundle that failed does not become ready."""
-    failed = read_error(response).code == "not_ready" and "Retry-After" not in response.headers
-    return response.status_code in _AGAIN and not failed
+    if response.status_code not in _AGAIN:
+        return False
+    return "Retry-After" in response.headers or read_error(response).code != "not_ready"
 
 
 def way_out(response: httpx.Response, code: str) -> str:
