@@ -18,8 +18,8 @@ from cifar_models.errors import InputError
 
 # About 14, 2 and 3 minutes on two slow cores (2.5 GHz, without bfloat16).
 _COMMANDS = {
-    "serving": ("bench.serving", "--seconds", "4", "--rounds", "3"),
-    "growth": ("bench.growth", "--seconds", "3"),
+    "serving": ("bench.serving", "--seconds", "4", "--rounds", "3", "--overload", "40"),
+    "growth": ("bench.growth", "--seconds", "4"),
     "training": ("bench.training", "--images", "3000", "--rounds", "3"),
 }
 

@@ -1,17 +1,24 @@
-"""How cost grows with images per request, batch limit, model and workers: python -m bench.growth."""
+"""How cost grows with images per request, batch limit, model and workers: python -m bench.growth.
 
+The points of a curve take short turns, as servers do in `bench.serving.rounds`: the machine's pace changes within a
+minute by more than most of them differ.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench.peers.model import BUNDLE
 from bench.serving.machine import describe_machine
-from bench.serving.rounds import note
-from bench.serving.server import ENGINE, OURS, running
+from bench.serving.rounds import ask, note, rotated
+from bench.serving.server import ENGINE, OURS, ServerProcess, running
 from bench.serving.workload import Workload, raw_batches, single_pictures
-from bench.serving.wrk import closed_loop, find_wrk
+from bench.serving.wrk import ClosedLoop, find_wrk
 from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, read_manifest
 from cifar_models.command import Parser, amount, run_command
@@ -28,17 +35,29 @@ PARTS = {
 _IMAGES = (1, 4, 16, 64, 256, 1024)
 _LIMITS = (1, 4, 16, 64, 256)
 _WARM_UP_SECONDS = 1.0
+_TURN_SECONDS = 2.0  # or a little more or less, to make whole turns
+_FEW = 100  # answers, of which the 99th percentile is but the longest
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Of one curve. In a closed loop both kinds of time are those at saturation."""
+    """Of one curve, the medians of its turns. In a closed loop both kinds of time are those at saturation."""
 
     value: str  # of what grows
     images_per_second: float
     p50_ms: float  # of a request
     p99_ms: float
     refused: int
+    answers: int  # in all turns
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is asked, and of whom, for one point."""
+
+    value: str
+    workload: Workload
+    settings: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +79,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     find_wrk()
-    measure = {"images": by_images, "batch": by_limit, "model": by_model, "workers": by_workers}
+    parts = {"images": by_images, "batch": by_limit, "model": by_model, "workers": by_workers}
     machine = describe_machine()
-    growth = Growth(machine, options.seconds, {name: measure[name](options.seconds) for name in options.only})
+    growth = Growth(machine, options.seconds, {name: parts[name](options.seconds) for name in options.only})
     if options.json:
         write_growth(growth, options.json)
     for name, points in growth.curves.items():
@@ -70,26 +89,23 @@ def main() -> None:
 
 
 def by_images(seconds: float) -> list[Point]:
-    note("growth: images per request")
-    workloads = {size: raw_batches(size=size) for size in _IMAGES}
-    with running(OURS, workloads[1]) as (server, _):
-        closed_loop(server, workloads[1], connections=4, seconds=_WARM_UP_SECONDS)
-        runs = {size: closed_loop(server, load, connections=4, seconds=seconds) for size, load in workloads.items()}
-    return [Point(str(size), size * run.rate, run.p50_ms, run.p99_ms, run.refused) for size, run in runs.items()]
+    return measure([Kind(str(size), raw_batches(size=size), {}) for size in _IMAGES], 4, seconds)
 
 
 def by_limit(seconds: float) -> list[Point]:
-    return [point(str(limit), {"CIFAR_MAX_BATCH": str(limit)}, 128, seconds) for limit in _LIMITS]
+    pictures = single_pictures()
+    return measure([Kind(str(limit), pictures, {"CIFAR_MAX_BATCH": str(limit)}) for limit in _LIMITS], 128, seconds)
 
 
 def by_workers(seconds: float) -> list[Point]:
-    return [point(str(count), {"CIFAR_WORKERS": str(count)}, 32, seconds) for count in range(1, available_cores() + 1)]
+    pictures, counts = single_pictures(), range(1, available_cores() + 1)
+    return measure([Kind(str(count), pictures, {"CIFAR_WORKERS": str(count)}) for count in counts], 32, seconds)
 
 
 def by_model(seconds: float) -> list[Point]:
     """Every bundle that ships, as int8 and as float32, the smallest first."""
     folders = [path.parent for path in BUNDLE.parent.glob(f"[!.]*/{MANIFEST}")]
-    points = []
+    kinds = []
     for folder in sorted(folders, key=lambda folder: read_manifest(folder).parameters):
         manifest = read_manifest(folder)
         for precision in ("int8", "fp32"):
@@ -98,20 +114,40 @@ def by_model(seconds: float) -> list[Point]:
                 continue
             variables = {"CIFAR_MODEL": folder.name, "CIFAR_ENGINE": ENGINE.replace("int8", precision)}
             name = f"{folder.name} {precision}, {manifest.parameters / 1e6:.2g} M"
-            points.append(point(name, variables, 32, seconds, single_pictures(folder / artifact.file)))
-    return points
+            kinds.append(Kind(name, single_pictures(folder / artifact.file), variables))
+    return measure(kinds, 32, seconds)
 
 
-def point(
-    value: str, settings: dict[str, str], connections: int, seconds: float, workload: Workload | None = None
-) -> Point:
-    """Single pictures on a fresh server with these settings."""
-    note(f"growth: {settings}")
-    pictures = workload or single_pictures()
-    with running(OURS, pictures, settings) as (server, _):
-        closed_loop(server, pictures, connections=connections, seconds=_WARM_UP_SECONDS)
-        run = closed_loop(server, pictures, connections=connections, seconds=seconds)
-    return Point(value, run.rate, run.p50_ms, run.p99_ms, run.refused)
+def measure(kinds: Sequence[Kind], connections: int, seconds: float) -> list[Point]:
+    """All in turns, on a server for each setting; those whose turn it is not are paused."""
+    turns = max(1, round(seconds / _TURN_SECONDS))
+    with ExitStack() as stack:
+        servers: dict[str, ServerProcess] = {}
+        for kind in kinds:
+            if str(kind.settings) not in servers:
+                servers[str(kind.settings)], _ = stack.enter_context(running(OURS, kind.workload, kind.settings))
+                servers[str(kind.settings)].pause()
+        for kind in kinds:
+            ask(servers[str(kind.settings)], kind.workload, connections, _WARM_UP_SECONDS)
+        found: dict[str, list[ClosedLoop]] = {kind.value: [] for kind in kinds}
+        by_value = {kind.value: kind for kind in kinds}
+        for turn in range(turns):
+            note(f"growth: turn {turn + 1} of {turns}, {', '.join(found)}")
+            for value in rotated(list(found), turn):
+                kind = by_value[value]
+                found[value].append(ask(servers[str(kind.settings)], kind.workload, connections, seconds / turns))
+    return [point(kind, found[kind.value]) for kind in kinds]
+
+
+def point(kind: Kind, runs: Sequence[ClosedLoop]) -> Point:
+    return Point(
+        kind.value,
+        kind.workload.images * median(run.rate for run in runs),
+        median(run.p50_ms for run in runs),
+        median(run.p99_ms for run in runs),
+        sum(run.refused for run in runs),
+        sum(sum(run.statuses.values()) for run in runs),
+    )
 
 
 def table(name: str, points: list[Point]) -> str:
@@ -120,7 +156,7 @@ def table(name: str, points: list[Point]) -> str:
             point.value,
             f"{point.images_per_second:.0f}",
             f"{point.p50_ms:.1f}",
-            f"{point.p99_ms:.1f}",
+            f"{point.p99_ms:.1f}{f' (of {point.answers})' if point.answers < _FEW else ''}",
             str(point.refused),
         ]
         for point in points

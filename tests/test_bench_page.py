@@ -42,7 +42,7 @@ def report() -> Report:
 
 @pytest.fixture
 def growth() -> Growth:
-    curve = [Point("1", 100, 1, 2, 0), Point("64", 1000, 10, 20, 3)]
+    curve = [Point("1", 100, 1, 2, 0, 400), Point("64", 1000, 10, 20, 3, 60)]
     return Growth(describe_machine(), 4, dict.fromkeys(("images", "batch", "model", "workers"), curve))
 
 
@@ -60,7 +60,7 @@ def test_the_page_is_filled_and_the_pictures_drawn(tmp_path: Path, report: Repor
     command("bench.page", "--out", tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| FastAPI + ONNX Runtime, no batching | 2.00 | 2.00 | 2.00 | 2.00 |" in page
-    assert "| 64 | 1000 | 10.0 | 20.0 | 3 |" in page
+    assert "| 64 | 1000 | 10.0 | 20.0 (of 60) | 3 |" in page
     for name in ("ratios", "throughput", "latency", "growth"):
         assert f"(benchmarks/{name}.svg)" in page
         assert (tmp_path / "benchmarks" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

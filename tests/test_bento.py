@@ -1,8 +1,8 @@
 """`bentoml build`: a Bento that serves elsewhere, holds what it needs and no more, and is made without a network."""
 
 import os
-import py_compile
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,9 +44,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], P
 @pytest.fixture(scope="module")
 def bento(offline: tuple[dict[str, str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    py_compile.compile(
-        str(ROOT / "serving" / "settings.py")
-    )  # as it is where somebody has served, and not in the Bento
     done = subprocess.run(
         [sys.executable, "-m", "bentoml", "build", "--output", "tag"],
         cwd=ROOT,
@@ -63,7 +60,8 @@ def bento(offline: tuple[dict[str, str], Path], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def bento_server(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serving(tmp_path_factory.mktemp("elsewhere") / "log", bento=bento) as server:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with serving(folder / "log", bento=shutil.copytree(bento, folder / "bento")) as server:  # Python may write into it
         server.wait_until_ready()
         yield server
 

@@ -1,11 +1,12 @@
 """docs/gpu.md: what the steps found, and which have not run. python -m bench.gpu.page writes it from docs/gpu.json."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.gpu import environment
-from bench.gpu.context import PACKAGES
+from bench.gpu.context import PACKAGES, Context
 from bench.gpu.record import Record, Report, read_report
 from bench.gpu.steps import MODERN, SEEDS, STEPS
 from bench.gpu.training import GOAL, PUBLISHED
@@ -19,8 +20,10 @@ _HEAD = """# What a GPU must prove
 Made by `make gpu` (`python -m bench.gpu`), which needs one NVIDIA GPU and writes this page and `gpu.json` beside
 it. Each step is laid out for 8 minutes and can be run alone, as in `make gpu ARGS=service` or `make gpu ARGS='seeds
 --again'`; `--help` lists them. A step that is done on the same device, versions and inputs is not done again
-unless asked; a training run that its time did not suffice for goes on with the next call. CI runs the steps on the
-CPU in miniature, so that only the device is new on the day."""
+unless asked, and the table says where the inputs have changed since; a training run that its time did not suffice for
+goes on with the next call. CI runs a step of each kind on the CPU in miniature, but for that with torch.compile, so
+that only the device is new on the day. TorchScript's files leave TF32 to the process since their gate was run here,
+and were not run here again."""
 
 _MINIATURE = """> **In miniature, on {device}: this shows that the steps run, and says nothing about any device.**"""
 _CHOSEN = "Epochs were chosen on images that were held out of training; the test images chose nothing."
@@ -31,6 +34,7 @@ bandwidth over the bytes that an image's activations move in bfloat16: written a
 once more backward, their gradients written and read. Layers that are fused move less, so that a share
 above 1 is possible. A teacher's answers, forward alone, count with the network that learns from them."""
 _NOT_YET = "not yet run"
+_NAMES = {"recipe": "recipe", "teacher": "teacher", "weights": "bundle"}  # of inputs that may change
 
 
 def write_page(report: Report, folder: Path) -> None:
@@ -55,10 +59,28 @@ def row(report: Report, name: str) -> list[str]:
     record = report.steps.get(name)
     if record is None:
         return [f"`{name}`", STEPS[name].title, _NOT_YET, ""]
-    beside = f", beside {record.machine['beside']}" if "beside" in record.machine else ""
-    when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s{beside}"
+    notes = [f", {word} {record.machine[word]}" for word in ("beside", "by") if word in record.machine]
+    when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s{''.join(notes)}"
     missing = "; ".join(record.missing).replace("|", "\\|").replace("\n", " ")
-    return [f"`{name}`", STEPS[name].title, record.status, f"{when}: {missing}" if missing else when]
+    state = "".join([record.status, *(f", of another {what}" for what in outdated(report, name))])
+    return [f"`{name}`", STEPS[name].title, state, f"{when}: {missing}" if missing else when]
+
+
+def outdated(report: Report, name: str) -> list[str]:
+    """What the figures depend on that is another one today; of devices and versions the sections tell."""
+    found = report.steps[name].inputs
+    context = Context(
+        device=report.device, miniature=report.miniature, data=Path("data"), data_name=found.get("data"), work=Path()
+    )
+    today = json.loads(json.dumps(STEPS[name].inputs(context)))
+    return [_NAMES[key] for key in today if key in _NAMES and key in found and not is_part(found[key], today[key])]
+
+
+def is_part(old: Any, new: Any) -> bool:
+    """Whether what was told then is so today; a recipe may have got a field since."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(new.get(key) == value for key, value in old.items())
+    return bool(old == new)
 
 
 def sections(report: Report) -> list[str]:

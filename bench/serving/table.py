@@ -106,7 +106,10 @@ def bulk(rounds: Sequence[Round]) -> str:
     rates = [run.rate * BULK for round_ in rounds for run in round_.bulk]
     text = f"ours: {median(rates):.0f} images/s"
     shares = shares_of_engine(rounds)
-    return text + (f", {median(shares):.0%} of the engine alone in the turn beside it" if shares else "")
+    if not shares:
+        return text
+    beside = f"{median(shares):.0%} of the engine alone in the turn beside it"
+    return f"{text}, {beside} (the median of {len(shares)} turns, {min(shares):.0%} to {max(shares):.0%})"
 
 
 def shares_of_engine(rounds: Sequence[Round]) -> list[float]:
