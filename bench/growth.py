@@ -59,6 +59,11 @@ class Kind:
     workload: Workload
     settings: dict[str, str]
 
+    @property
+    def server(self) -> str:
+        """Points of the same one have the same name for it."""
+        return str(self.settings)
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
@@ -124,18 +129,16 @@ def measure(kinds: Sequence[Kind], connections: int, seconds: float) -> list[Poi
     with ExitStack() as stack:
         servers: dict[str, ServerProcess] = {}
         for kind in kinds:
-            if str(kind.settings) not in servers:
-                servers[str(kind.settings)], _ = stack.enter_context(running(OURS, kind.workload, kind.settings))
-                servers[str(kind.settings)].pause()
+            if kind.server not in servers:
+                servers[kind.server], _ = stack.enter_context(running(OURS, kind.workload, kind.settings))
+                servers[kind.server].pause()
         for kind in kinds:
-            ask(servers[str(kind.settings)], kind.workload, connections, _WARM_UP_SECONDS)
+            ask(servers[kind.server], kind.workload, connections, _WARM_UP_SECONDS)
         found: dict[str, list[ClosedLoop]] = {kind.value: [] for kind in kinds}
-        by_value = {kind.value: kind for kind in kinds}
         for turn in range(turns):
             note(f"growth: turn {turn + 1} of {turns}, {', '.join(found)}")
-            for value in rotated(list(found), turn):
-                kind = by_value[value]
-                found[value].append(ask(servers[str(kind.settings)], kind.workload, connections, seconds / turns))
+            for kind in rotated(kinds, turn):
+                found[kind.value].append(ask(servers[kind.server], kind.workload, connections, seconds / turns))
     return [point(kind, found[kind.value]) for kind in kinds]
 
 

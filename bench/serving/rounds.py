@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from bench.serving.engine import engine_rates
 from bench.serving.server import OURS, ServerProcess, Startup, running
 from bench.serving.workload import Workload
 from bench.serving.wrk import ClosedLoop, closed_loop
+
+T = TypeVar("T")
 
 PARTS = ("engine", "startup", "closed", "bulk", "open", "sweep")
 CONNECTIONS = (1, 8, 32, 128)
@@ -101,10 +104,10 @@ def ask(server: ServerProcess, workload: Workload, connections: int, seconds: fl
     return run
 
 
-def rotated(names: Sequence[str], number: int) -> list[str]:
+def rotated(those: Sequence[T], number: int) -> list[T]:
     """Another one is first for each number."""
-    first = number % max(1, len(names))
-    return [*names[first:], *names[:first]]
+    first = number % max(1, len(those))
+    return [*those[first:], *those[:first]]
 
 
 def all_turns(rounds: Sequence[Round], server: str, connections: int) -> list[ClosedLoop]:
