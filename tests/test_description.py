@@ -110,6 +110,12 @@ def test_every_get_answers_as_it_says(client: httpx.Client, description: Descrip
         assert_described(response, description)
 
 
+def test_a_page_that_has_not_changed_is_answered_as_it_says(client: httpx.Client, description: Description) -> None:
+    response = client.get("/", headers={"If-None-Match": client.get("/").headers["ETag"]})
+    assert response.status_code == 304
+    assert_described(response, description)
+
+
 def test_its_limits_and_answers_are_those_of_this_server(tmp_path: Path) -> None:
     limits: dict[str, Any] = {
         "max_images": 3,

@@ -10,11 +10,11 @@ from bodies import DEFAULT, encode, form, part, pictures, post, raw
 from conftest import ServerProcess, serving
 from metrics_text import Figures, grown
 from test_service_concurrency import post_together
+from wire import PATIENCE, connected, post_head, read_to_end
 
 from serving.observing.metrics import FAMILIES
 
 STAGES = ("cifar_receive_duration_seconds", "cifar_decode_duration_seconds")
-PATIENCE = 60  # seconds
 
 
 def test_every_metric_is_there_with_its_help_and_type(client: httpx.Client) -> None:
@@ -91,6 +91,19 @@ def test_a_refused_request_is_counted_by_its_code(
     assert grown(before, after, "cifar_requests_total", **labels, code=code) == 1
     assert grown(before, after, "cifar_request_duration_seconds_count", **labels) == 1
     assert grown(before, after, "cifar_images_total") == 0
+
+
+def test_a_request_that_breaks_off_in_its_body_is_counted_once(server: ServerProcess, client: httpx.Client) -> None:
+    before = Figures(client)
+    chunked = post_head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    with connected(server) as connection:
+        connection.sendall(chunked + b"1\r\nx\r\nno chunk\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400")
+    deadline = time.monotonic() + PATIENCE
+    while grown(before, after := Figures(client), "cifar_requests_total", route="/classify") < 1:
+        assert time.monotonic() < deadline
+    assert grown(before, after, "cifar_requests_total", route="/classify", status="400", code="unreadable") == 1
+    assert grown(before, after, "cifar_requests_total", route="other") == 0
 
 
 def invent(client: httpx.Client, name: str) -> None:

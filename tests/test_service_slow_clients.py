@@ -50,21 +50,46 @@ def test_a_second_header_has_no_more_time_than_the_first(impatient: ServerProces
         assert monotonic() - start < LIMIT + SLACK
 
 
-@pytest.mark.parametrize("lines", [b"X-Long: " + b"x" * 70_000 + b"\r\n", b"a:b\r\n" * 3000], ids=["long", "many"])
-def test_a_header_of_more_than_its_bytes_is_refused(impatient: ServerProcess, lines: bytes) -> None:
+@pytest.mark.parametrize(
+    ("url", "lines"),
+    [
+        (b"/livez", b"X-Long: " + b"x" * 70_000 + b"\r\n"),
+        (b"/livez", b"a:b\r\n" * 3000),
+        (b"/" + b"u" * 40_000, b"X-Long: " + b"x" * 40_000 + b"\r\n"),
+        (b"/" + b"u" * 70_000, b""),
+    ],
+    ids=["long", "many", "with its address", "address"],
+)
+def test_a_header_of_more_than_its_bytes_is_refused(impatient: ServerProcess, url: bytes, lines: bytes) -> None:
     with connected(impatient) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n" + lines + b"\r\n")
+        connection.sendall(b"GET %b HTTP/1.1\r\nHost: here\r\n%b\r\n" % (url, lines))
         head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400")
         assert "65536 bytes" in json.loads(body)["error"]["message"]
 
 
-def test_a_header_without_an_end_is_not_kept(server: ServerProcess) -> None:
+CHUNKED = b"POST /classify HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "endless"),
+    [
+        (b"GET /livez HTTP/1.1\r\nX-Long: ", b"x"),
+        (b"GET /", b"x"),
+        (b"", b"\r\n"),
+        (CHUNKED + b"0\r\nX-Long: ", b"x"),
+        (CHUNKED + b"1;", b"x"),
+    ],
+    ids=["header", "url", "empty lines", "trailer", "chunk extension"],
+)
+def test_what_stands_around_bodies_and_has_no_end_is_not_kept(
+    server: ServerProcess, begun: bytes, endless: bytes
+) -> None:
     sent = 0
     with connected(server) as connection, suppress(ConnectionResetError, BrokenPipeError):
-        connection.sendall(b"GET /livez HTTP/1.1\r\nX-Long: ")
+        connection.sendall(begun)
         while sent < 20_000_000:
-            sent += connection.send(b"x" * 100_000)
+            sent += connection.send(endless * 100_000)
     assert sent < 20_000_000  # the system holds some megabytes between the two
 
 

@@ -34,6 +34,11 @@ _HEADERS = {
         ),
         "schema": {"type": "string"},
     },
+    "ETag": {
+        "description": "What `If-None-Match` may name when it is asked for again.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "X-Request-ID": {
         "description": "The request's name in the server's log: as it was sent in this header, or else made here.",
         "required": True,
@@ -75,6 +80,11 @@ def answer(
     """An answer that is no error; a text if no schema is given. `names` are its own headers."""
     content = {"schema": schema or {"type": "string"}, **more}
     return {"description": description, "headers": headers([*_OF_ALL, *names]), "content": {media_type: content}}
+
+
+def unchanged() -> dict[str, Any]:
+    """304, which has no content."""
+    return {"description": "It is what `If-None-Match` names.", "headers": headers([*_OF_ALL, "ETag"])}
 
 
 def errors(kinds: Iterable[type[Refusal]]) -> dict[str, Any]:

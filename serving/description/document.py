@@ -13,6 +13,7 @@ from serving.description.answers import (
     refusals_without_body,
     shared_errors,
     shared_headers,
+    unchanged,
 )
 from serving.description.bodies import request_body
 from serving.description.samples import classify_samples, get_samples, with_key
@@ -131,9 +132,12 @@ def pages() -> dict[str, Any]:
 
 def page() -> dict[str, Any]:
     """It needs no key: it asks its user for one."""
-    found = get("/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML))
-    responses = {status: each for status, each in found["responses"].items() if status != "401"}
-    return {**found, "responses": responses, "security": []}
+    found = get(
+        "/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML, names=["ETag"])
+    )
+    responses = {"304": unchanged(), **found["responses"]}
+    del responses["401"]
+    return {**found, "responses": dict(sorted(responses.items())), "security": []}
 
 
 def get(path: str, name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -92,16 +92,22 @@ def answers(responses: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 
 def answer(response: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     found = resolve(response, document)
-    (media_type,) = found["content"]
-    content = found["content"][media_type]
+    content = found.get("content", {})
     names = ", ".join(f"<code>{escape(name)}</code>" for name in found.get("headers", {}))
+    notes = [
+        *(f"<code>{escape(media_type)}</code>" for media_type in content),
+        *([f"headers {names}"] if names else []),
+    ]
+    note = f'{prose(found["description"])} <span class="type">{"; ".join(notes)}</span>'
+    return note + "".join(body(each, document) for each in content.values())
+
+
+def body(content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """The fields of an answer's body, and an example of it, where the document has them."""
     details = described({**content["schema"], "description": ""}, document) if "$ref" in content["schema"] else ""
     example = json.dumps(content["example"], indent=1) if "example" in content else ""
-    return (
-        f"{prose(found['description'])} "
-        f'<span class="type"><code>{escape(media_type)}</code>{"; headers " + names if names else ""}</span>'
-        + (f"<details><summary>Its fields</summary>{details}</details>" if details else "")
-        + (f'<pre tabindex="0"><code>{escape(example, quote=False)}</code></pre>' if example else "")
+    return (f"<details><summary>Its fields</summary>{details}</details>" if details else "") + (
+        f'<pre tabindex="0"><code>{escape(example, quote=False)}</code></pre>' if example else ""
     )
 
 

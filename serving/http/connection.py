@@ -9,8 +9,11 @@ for ever for the rest of a header, for a client to take its answer, and for the 
 Where it does not wait for that end, because the connection ends with the answer, the system would reset the connection,
 and who is refused in the middle of a long body would never read why: such a body is read on for a while, and forgotten.
 
-Each connection costs memory, so there may be `limit` of them. The request of one more is refused, with a reason and the
-end of its connection; beyond twice as many they are closed before they have said anything.
+Nobody can make it keep what has not its turn yet. What comes is parsed in pieces, and no further while a request waits
+for the one before it; nor is more read then than a little, by which a client's going is noticed.
+
+Each connection costs memory, so there may be `limit` of them. Over one more the front refuses whatever costs something,
+and the connection ends with the answer; beyond twice as many they are closed before they have said anything.
 """
 
 import asyncio
@@ -32,6 +35,7 @@ from serving.http import loop
 from serving.http.answer import refusal_response
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
+from serving.http.flow import Flow
 from serving.http.pairing import Pairing
 from serving.http.upgrade import Parser
 from serving.observing.request_id import HEADER
@@ -43,12 +47,14 @@ _FAREWELL = 1.0  # seconds that a silent connection has for one more request whe
 
 _MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of others usually takes 8 to 32 KB
 _HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
+_PIECE = 4096  # bytes that are parsed at once: of the tiniest requests 227, which take half a megabyte
 
 _OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
 
 _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
+EXPECTING = "cifar.expecting"  # in that of one whose client asks whether to send the body: uvicorn's cycle of it
 
 
 def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
@@ -80,10 +86,12 @@ class Connection(HttpToolsProtocol):
     """uvicorn's connection, closed when for `seconds` the client owes the rest of a header, or does not read."""
 
     front: ClassVar[Front]
-    unreadable: ClassVar[Callable[[Refusal, Any], bytes]]  # told of what is no HTTP and of its client; gives it a name
+    unreadable: ClassVar[Callable[[Refusal, Any], bytes]]  # told of what is no HTTP and of its scope; gives it a name
     seconds: ClassVar[float]
     limit: ClassVar[int]
     draining: ClassVar[bool] = False  # every answer is the last one of its connection
+
+    flow: Flow
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -95,15 +103,15 @@ class Connection(HttpToolsProtocol):
         self._crowded = False
         self._lingering = False
         self._in_header = False
-        self._goes_on = False  # the piece that is being parsed, with a header that an earlier one began
         self._header_bytes = 0
-        self._waiting_bytes = 0  # that came after the piece in which an unfinished header began
+        self._idle_bytes = 0  # in a row, that were no body and ended no header
         self._unreadable: str | None = None  # why nothing can be read any more, to be said when it is its turn
         self._header_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Pairing(transport, self.loop, self._lingers))  # type: ignore[arg-type]
+        self.flow = Flow(self.transport)
         self._crowded = len(self.connections) > self.limit
         self._header_timer = self.loop.call_later(self.seconds, self._close)
         if len(self.connections) > 2 * self.limit:
@@ -126,37 +134,64 @@ class Connection(HttpToolsProtocol):
         self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
-        if self._unreadable is not None:
-            return
-        self._goes_on = self._in_header
-        super().data_received(data)
+        self._parse(self.flow.later + data)
+
+    def _parse(self, data: bytes) -> None:
+        """As much of it as no request waits before."""
+        left = memoryview(data)
+        while left and not self.pipeline and not self._ends:
+            self._parse_piece(left[:_PIECE])
+            left = left[_PIECE:]
+        self.flow.keep(b"" if self._ends else bytes(left))
         # What came was no whole header: a part of one, empty lines, or a body whose answer is known already.
         if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._header_timer = self.loop.call_later(self.seconds, self._close)
-        if self._goes_on and self._in_header and not self.transport.is_closing():
-            self._waiting_bytes += len(data)
-            if self._waiting_bytes > _MOST_HEADER:
-                self.send_400_response(_TOO_LONG)
+
+    @property
+    def _ends(self) -> bool:
+        """Whether nothing more will be read."""
+        return self._unreadable is not None or self.transport.is_closing()
+
+    def _parse_piece(self, data: memoryview) -> None:
+        self._idle_bytes += len(data)
+        super().data_received(data)  # type: ignore[arg-type] # which hands it to the parser alone
+        if self._idle_bytes > _MOST_HEADER and not self.transport.is_closing():
+            self.send_400_response(_TOO_LONG)
 
     def on_message_begin(self) -> None:
-        self._in_header, self._goes_on = True, False
-        self._header_bytes = self._waiting_bytes = 0
+        self._in_header = True
+        self._header_bytes = self._idle_bytes = 0
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + _HEADER_LINE
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def _count(self, size: int) -> None:
+        """Bytes of a header. Raises ValueError, which ends the parsing, when there are too many."""
+        self._header_bytes += size
         if self._header_bytes > _MOST_HEADER:
-            raise ValueError(_TOO_LONG)  # which ends the parsing
+            raise ValueError(_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + _HEADER_LINE)
         if self._in_header:  # and not behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
         self._in_header = False
+        self._idle_bytes = 0
         self.scope[DEPARTURE] = self._departure  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         super().on_headers_complete()
+        if self.expect_100_continue:
+            self.scope[EXPECTING] = self.cycle  # type: ignore[literal-required]
         if self._crowded or self.draining:
             self.cycle.keep_alive = False
 
@@ -165,20 +200,31 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
+        self._idle_bytes = 0
         super().on_message_complete()
-        if not self.pipeline:
-            self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
+        self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
         if self._lingering:
             self._close()
 
     def on_response_complete(self) -> None:
         if self.cycle.response_complete:
-            self.cycle.body = bytearray()  # of a request that was refused unread; the connection may live on for long
+            self._forget()
         super().on_response_complete()
         if self._unreadable is not None and not self.transport.is_closing():
             self.send_400_response(self._unreadable)
+        elif not self.transport.is_closing():
+            if later := self.flow.later:
+                self._parse(later)
+            self.flow.resume_reading()
         if self.transport.is_closing() and self._header_timer is None:
             self._header_timer = self.loop.call_later(self.seconds, self._reset)  # the client may not read the answer
+
+    def _forget(self) -> None:
+        """Keep nothing of a request that is answered: the connection may be silent for long."""
+        self.cycle.body = bytearray()  # of one that was refused unread
+        self.cycle.scope = {}  # type: ignore[typeddict-item]
+        if not self._in_header:  # else these are the next one's already
+            self.url, self.headers, self.scope = b"", [], self.cycle.scope
 
     def end(self) -> None:
         """The server drains: no request after the one that is being answered."""
@@ -219,6 +265,10 @@ class Connection(HttpToolsProtocol):
         if self._owes_an_answer():
             self._unreadable = msg
             return
+        broken = self._broken()
+        if broken is not None and broken.response_started:  # who reads a second answer takes it for the next request's
+            self._close()
+            return
         long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
         refusal = Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
         body = refusal_response(refusal).body
@@ -226,7 +276,7 @@ class Connection(HttpToolsProtocol):
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            (HEADER, Connection.unreadable(refusal, self.client)),
+            (HEADER, Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})),
             (b"connection", b"close"),
         ]
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
@@ -239,6 +289,10 @@ class Connection(HttpToolsProtocol):
         if answering is None or answering.response_complete:
             return False
         return bool(self.pipeline) or not answering.more_body
+
+    def _broken(self) -> RequestResponseCycle | None:
+        """The request whose body is being read, if one is."""
+        return self._answering if self._answering is not None and self._answering.more_body else None
 
     def _close(self) -> None:
         if not self.transport.is_closing():

@@ -1,12 +1,13 @@
 """The outermost of our ASGI applications: names each request, and tells metrics and log how it ended."""
 
-from collections.abc import Awaitable, Mapping, Set
+from collections.abc import Awaitable, Mapping, MutableMapping, Set
 from time import perf_counter
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import Refusal
+from serving.http.connection import EXPECTING
 from serving.http.server import Server
 from serving.observing.log import RequestLog, request_writer
 from serving.observing.request_id import HEADER, RequestIds
@@ -31,14 +32,16 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
-        trace = scope[KEY] = Trace(self._ids.choose(scope["headers"]), path if path in self._paths else OTHER)
+        trace = self._trace(scope)
         name = (HEADER, trace.id)
 
         def answer(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), name]
+                if EXPECTING in scope and scope[EXPECTING].waiting_for_100_continue:
+                    # Nobody knows whether the client sends its body all the same (RFC 9110, section 10.1.1).
+                    message["headers"].append((b"connection", b"close"))
             return send(message)
 
         self._metrics.in_flight.add(1)
@@ -51,12 +54,26 @@ class Door:
             self._metrics.in_flight.add(-1)
             self._end(trace, scope)
 
-    def unreadable(self, refusal: Refusal, client: Any) -> bytes:
-        """Tell metrics and log of what is no HTTP, and comes no further than to its connection; its name."""
-        trace = Trace(self._ids.choose(()), status=refusal.status)
+    def unreadable(self, refusal: Refusal, scope: MutableMapping[str, Any]) -> bytes:
+        """Tell metrics and log of what is no HTTP, and comes no further than to its connection; its name.
+
+        What breaks off in its body is a request all the same, and told of when its answering ends.
+        """
+        is_request = "path" in scope
+        trace = self._trace(scope) if is_request else Trace(self._ids.choose(()))
+        trace.status = refusal.status
         trace.refused(refusal.code, str(refusal))
-        self._end(trace, {"client": client})
+        if not is_request:
+            self._end(trace, scope)
         return trace.id
+
+    def _trace(self, scope: MutableMapping[str, Any]) -> Trace:
+        """That of the request, made when it is first asked for."""
+        if KEY not in scope:
+            path = scope["path"]
+            scope[KEY] = Trace(self._ids.choose(scope["headers"]), path if path in self._paths else OTHER)
+        trace: Trace = scope[KEY]
+        return trace
 
     def _end(self, trace: Trace, scope: Mapping[str, Any]) -> None:
         trace.total = perf_counter() - trace.start

@@ -62,12 +62,14 @@ class Drain:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        while self._server.busy:
-            await asyncio.sleep(_LOOK)
-        if self._alone and await server_stops():
-            for listener in self._front.servers:
-                await close_port(listener)
-        self._front.handle_exit(signal.SIGTERM, None)
+        try:
+            while self._server.busy:
+                await asyncio.sleep(_LOOK)
+            if self._alone and await server_stops():
+                for listener in self._front.servers:
+                    await close_port(listener)
+        finally:
+            self._front.handle_exit(signal.SIGTERM, None)
 
 
 async def server_stops() -> bool:
@@ -97,7 +99,8 @@ async def close_port(listener: asyncio.Server) -> None:
             break
         await asyncio.sleep(0)  # the loop accepts them
     for each in listener.sockets:
-        each.shutdown(socket.SHUT_RD)
+        with contextlib.suppress(OSError):  # macOS shuts down what is connected only
+            each.shutdown(socket.SHUT_RD)
     listener.close()
 
 

@@ -38,6 +38,7 @@ def at_body(protocol: Any) -> Parser:
     if not protocol.cycle.keep_alive:
         headers.append((b"connection", b"close"))
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    protocol.cycle.more_body = True
     super(Parser, parser).feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % lines)
     protocol.cycle.more_body = not following.complete
     following.silent = False
