@@ -42,7 +42,7 @@ logging.getLogger("serving").setLevel(logging.INFO)  # BentoML's own level for o
 @bentoml.service(
     name="cifar_classifier",
     workers=SETTINGS.workers,
-    # Our own deadline answers first, and with our error object; this one only catches what should never happen.
+    # Of what BentoML answers itself, such as /readyz; requests to classify have our own deadline, and our error object.
     traffic={"timeout": SETTINGS.timeout + 1},
     # Per request, the access log and the tracing spans would cost more than the batching.
     logging={"access": {"enabled": False}},
@@ -85,9 +85,11 @@ class CifarClassifier:
         model: str | None = Field(None, description="Name of a bundle; the default one if absent"),
         top_k: int | None = Field(None, ge=1, description="Only the probabilities of this many labels, best first"),
         strict: bool = Field(False, description="Refuse pictures that are not 32x32"),
+        pixels: bool = Field(False, description="Answer also with what the network saw of each picture"),
     ) -> Answer:
         """Classify pictures. `App` answers this path over HTTP; this is the same for callers inside the process."""
-        return Answer.model_validate(await SERVER.classify_pictures(images, model=model, top_k=top_k, strict=strict))
+        options = {"model": model, "top_k": top_k, "strict": strict, "pixels": pixels}
+        return Answer.model_validate(await SERVER.classify_pictures(images, **options))
 
 
 def in_front_of(app: Any) -> Any:

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from the end of a request's header to its answer
     log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
     log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
-    max_connections: PositiveInt = 4096  # of a worker; a request over one more gets 429 and the end of its connection
+    max_connections: PositiveInt = 4096  # of a worker; to classify over one more is refused with 429
     client_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0  # seconds to send a header, or to take an answer
     max_held_bytes: Annotated[int, Field(ge=0)] = 0  # of all bodies a worker holds at once; 0: eight times max_bytes
     api_key: SecretStr | None = None  # what `Authorization: Bearer` must say; none: everybody may ask

@@ -1,8 +1,10 @@
 """However much many clients send at once, a worker holds little of it, and nobody waits for another's parsing."""
 
+import asyncio
 import io
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,8 @@ from memory import MEGABYTE, forget_peak, peak_memory
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from wire import PATIENCE, connected, post_head
+
+from serving.http.request import run
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +192,34 @@ def latencies(client: httpx.Client, count: int) -> list[float]:
         assert client.get("/livez").status_code == 200
         found.append(time.perf_counter() - start)
     return found
+
+
+def test_what_has_come_too_late_is_let_go_and_what_a_thread_works_on_is_waited_for() -> None:
+    class Body: ...
+
+    begun, free = threading.Event(), threading.Event()
+
+    def work(body: Body) -> None:
+        begun.set()
+        assert free.wait(PATIENCE)
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            running = asyncio.create_task(run(threads, work, Body()))
+            await asyncio.to_thread(begun.wait)
+            body = Body()
+            held = weakref.ref(body)
+            waiting = asyncio.create_task(run(threads, work, body))
+            del body
+            await asyncio.sleep(0)
+            for task in (running, waiting):
+                task.cancel()
+            await asyncio.wait([waiting])
+            del waiting, task
+            assert held() is None
+            assert not running.done()
+            free.set()
+            await asyncio.wait([running])
+            assert running.cancelled()
+
+    asyncio.run(main())

@@ -28,7 +28,7 @@ def test_bentoml_answers_its_own_paths(client: httpx.Client, path: str) -> None:
 def test_the_schema_of_bentoml_names_classify_and_its_parameters(client: httpx.Client) -> None:
     (route,) = client.get("/schema.json").json()["routes"]
     assert route["route"] == "/classify"
-    assert set(route["input"]["properties"]) == {"images", "model", "top_k", "strict"}
+    assert set(route["input"]["properties"]) == {"images", "model", "top_k", "strict", "pixels"}
     assert route["input"]["required"] == ["images"]
     assert set(route["output"]["properties"]) == set(post(client, raw(pictures(1))).json())
 

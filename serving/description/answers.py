@@ -9,8 +9,8 @@ from serving.errors import MethodNotAllowed, NotFound, Refusal
 
 # Of a path or a method that the document does not have, so no operation of it can answer these.
 _OUTSIDE = (NotFound, MethodNotAllowed)
-# Of who asks, or of us. The others are of what a body holds, and only POST /classify reads one.
-_OF_ANY_REQUEST = {401, 500}
+# Of who asks, and in what, or of us. The others are of what a body holds, and only POST /classify reads one.
+_OF_ANY_REQUEST = {400, 401, 500}
 
 _HEADERS = {
     "Retry-After": {

@@ -235,7 +235,21 @@ def decode_all(opened: Opened) -> Pixels:
 
 
 async def run(threads: Executor | None, function: Callable[..., T], *args: object) -> T:
-    """In one of the threads, or here and now."""
+    """In one of the threads, or here and now.
+
+    Nothing is held when it ends: who is cancelled waits for a thread that has begun, and takes the arguments from one
+    that has not.
+    """
     if threads is None:
         return function(*args)
-    return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
+    work = [args]
+    future = threads.submit(lambda: function(*work.pop()))
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        if future.cancel():
+            work.clear()  # the executor keeps what was cancelled until its turn
+        else:
+            with suppress(Exception):
+                await asyncio.wrap_future(future)
+        raise
