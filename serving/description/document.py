@@ -30,8 +30,8 @@ Classifies 32x32 images into labels: those of CIFAR-10, or those of the bundle t
 A request is answered whole or refused whole, and touches no other. What is refused gets
 `{"error": {"code": "…", "message": "…", "index": 0}}`, with the `index` of the image at fault where one is. A path that
 this document does not have gets 404 `not_found`, unless it is of the page's own files; a method that a path does not
-have gets 405; a preflight is answered where pages of other hosts may ask. Every `GET` may be a `HEAD`. Newer servers may
-add fields; ignore those that you do not know."""
+have gets 405; a preflight is answered where pages of other hosts may ask. Every `GET` may be a `HEAD`. Newer servers
+may add fields; ignore those that you do not know."""
 
 _KEY = "This server wants its key: `Authorization: Bearer …`. The commands take it from the variable `API_KEY`."
 
