@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 # Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else it starts processes, which load torch each
 
 import commands
 import httpx
