@@ -52,7 +52,8 @@ def open_onnx(path: Path, target: Target) -> Runner:
         # It would fall back to the CPU with no more than a line in its log.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = ("CUDAExecutionProvider", {"use_tf32": int(target.arithmetic == "tf32")})
-    session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
+    session = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
     wanted, ran = provider if isinstance(provider, str) else provider[0], session.get_providers()[0]
     if ran != wanted:
         raise RuntimeError(f"ONNX Runtime runs {path} by {ran}, not by {wanted}.")

@@ -126,7 +126,10 @@ class StandIn:
     def __init__(self, provider: str, asked: list[Any]) -> None:
         self.provider, self.asked = provider, asked
 
-    def __call__(self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> "StandIn":
+    def __call__(
+        self, path: Path, options: onnxruntime.SessionOptions, providers: list[Any], enable_fallback: int
+    ) -> "StandIn":
+        assert not enable_fallback
         (asked,) = providers
         self.asked.append((*asked, options.get_session_config_entry("session.disable_cpu_ep_fallback")))
         self.run = InferenceSession(path, providers=["CPUExecutionProvider"]).run

@@ -1,21 +1,27 @@
 """Every engine that can run here computes what was exported, whatever the parts and their number."""
 
+import ctypes
+import mmap
+import weakref
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 from bodies import ATOL, DEFAULT, pictures
 from conftest import MODELS
 
 from cifar_models.bundle import BundleError, Probabilities, open_bundle
 from cifar_models.errors import InputError
-from serving.engines import bundles
+from serving.engines import bundles, device
 from serving.engines.bundles import EngineChoice, LoadedBundle, check_engine, load_bundle
-from serving.engines.device import has_cuda
+from serving.engines.device import has_cuda, pinned
 from serving.engines.onnx import OnnxBuckets, OnnxCpu
 from serving.engines.registry import ENGINES, Engine
 from serving.engines.staging import bucket, buckets
@@ -89,6 +95,14 @@ def test_a_torchscript_archive_may_be_compressed(tmp_path: Path, expected: Proba
     np.testing.assert_allclose(engine(pictures(40)[:5]), expected[:5], atol=10 * ATOL)
 
 
+def test_torchscript_on_the_processor_asks_for_no_stream_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(stream: object) -> None:
+        raise AssertionError("there is no device")
+
+    monkeypatch.setattr(torch.cuda, "stream", refuse)
+    assert len(make("torch")(pictures(3))) == 3
+
+
 def choice(name: str, *, allow_fallback: bool = False) -> EngineChoice:
     return EngineChoice(name, threads=1, max_batch=MAX_BATCH, allow_fallback=allow_fallback)
 
@@ -127,6 +141,138 @@ def test_the_cpu_is_not_degraded_where_nobody_asked_for_cuda() -> None:
     assert load_bundle(BUNDLE, choice("auto")).degraded is None
 
 
+class Library:
+    """A library of CUDA, in the place of the installed one: the functions of `answers`, and what was called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, **answers: Any) -> None:
+        self.called: list[str] = []
+        self._answers = answers
+        load = ctypes.CDLL
+        monkeypatch.setattr(
+            ctypes, "CDLL", lambda path, *rest, **options: self if path == name else load(path, *rest, **options)
+        )
+
+    def __getattr__(self, function: str) -> Any:
+        def call(*arguments: Any) -> int:
+            self.called.append(function)
+            answer = self._answers[function]
+            return int(answer(*arguments) if callable(answer) else answer)
+
+        return call
+
+
+def writing(value: Any) -> Any:
+    """A function that writes it where its last argument points to."""
+
+    def write(*arguments: Any) -> int:
+        arguments[-1]._obj.value = value
+        return 0
+
+    return write
+
+
+def driver(monkeypatch: pytest.MonkeyPatch, *, code: int = 0, devices: int = 0, name: bytes | None = None) -> None:
+    """From here on there is a driver, which starts with this code."""
+    functions = {"cuInit": code, "cuDeviceGetCount": writing(devices), "cuGetErrorName": writing(name)}
+    Library(monkeypatch, "libcuda.so.1", **functions)
+
+
+@pytest.mark.parametrize(("code", "devices", "found"), [(100, 0, False), (34, 0, False), (0, 0, False), (0, 1, True)])
+def test_a_driver_without_a_device_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, code: int, devices: int, found: bool
+) -> None:
+    driver(monkeypatch, code=code, devices=devices)
+    assert has_cuda() is found
+
+
+def test_a_driver_that_does_not_work_is_said_while_the_processor_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver(monkeypatch, code=999, name=b"CUDA_ERROR_UNKNOWN")
+    loaded = load_bundle(BUNDLE, choice("auto"))
+    assert loaded.engine_name == "onnxruntime-cpu-int8"
+    assert loaded.degraded == " ".join(f"{name}: The CUDA driver fails: CUDA_ERROR_UNKNOWN (999)." for name in CUDA)
+
+
+def test_a_driver_that_does_not_work_is_no_reason_where_no_engine_for_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver(monkeypatch, code=999, name=b"CUDA_ERROR_UNKNOWN")
+    monkeypatch.setattr(bundles, "is_installed", lambda _: False)
+    assert load_bundle(BUNDLE, choice("auto")).degraded is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [(b"CUDA_ERROR_NOT_PERMITTED", r"CUDA_ERROR_NOT_PERMITTED \(800\)"), (None, "code 800")]
+)
+def test_a_driver_that_does_not_work_stops_who_asked_for_cuda_with_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, name: bytes | None, said: str
+) -> None:
+    driver(monkeypatch, code=800, name=name)
+    with pytest.raises(InputError, match=rf"needs a CUDA device\. The CUDA driver fails: {said}\. CIFAR_ALLOW"):
+        check_engine(choice(CUDA[0]))
+    check_engine(choice(CUDA[0], allow_fallback=True))
+
+
+@pytest.mark.parametrize(("failed", "told", "kept"), [(0, [], 2), (712, ["cudaHostRegister: 712"] * 2, 0)])
+def test_memory_for_batches_shares_no_page_and_is_locked_where_cuda_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failed: int, told: list[str], kept: int
+) -> None:
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "cuda_version", "12.8", raising=False)
+    locked: list[Any] = []
+    monkeypatch.setattr(device, "_locked", locked)
+    runtime = Library(monkeypatch, "libcudart.so.12", cudaHostRegister=failed, cudaGetLastError=failed)
+    arrays = [pinned((3, 32, 32, 3), "cuda") for _ in range(2)]
+    for array in arrays:
+        assert array.ctypes.data % mmap.PAGESIZE == 0
+        array[:] = 1
+    assert [message.partition("slower: ")[2] for message in caplog.messages] == told
+    assert len(locked) == kept
+    # What failed is not left for the next one who asks.
+    assert runtime.called == ["cudaHostRegister", *(["cudaGetLastError"] if failed else [])] * 2
+
+
+def open_as(monkeypatch: pytest.MonkeyPatch, *reasons: str | None) -> None:
+    """From here on ONNX Runtime opens its sessions, on the processor, or fails for these reasons on CUDA."""
+    session = onnxruntime.InferenceSession
+    left = list(reasons)
+
+    def create(self: Any, providers: Any, *_: Any) -> None:
+        reason = left.pop(0) if left and providers[0] != "CPUExecutionProvider" else "Conflicting configuration"
+        if reason:
+            raise RuntimeError(reason)
+
+    monkeypatch.setattr(session, "_create_inference_session", create)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+
+
+@without_cuda
+def test_why_onnx_runtime_does_not_open_on_cuda_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_as(monkeypatch, "no graphs", "libcudnn.so.9 is missing")
+    with pytest.raises(RuntimeError, match=r"libcudnn\.so\.9 is missing"):
+        OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
+    assert not [message for message in caplog.messages if "without CUDA graphs" in message]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_that_a_network_runs_without_graphs_is_said_once_it_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, works: bool
+) -> None:
+    def bind_all(self: OnnxBuckets, *, graphs: bool) -> None:
+        if graphs or not works:
+            raise RuntimeError(f"graphs: {graphs}")
+
+    monkeypatch.setattr(OnnxBuckets, "_bind_all", bind_all)
+    if works:
+        OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
+    else:
+        with pytest.raises(RuntimeError, match="graphs: False"):
+            OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
+    said = [message for message in caplog.messages if "without CUDA graphs: graphs: True" in message]
+    assert len(said) == works
+
+
 class Disguised:
     """An engine of the processor under the name of one for CUDA, slowed down by so many runs."""
 
@@ -160,6 +306,13 @@ def load_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Disguised |
     return load_bundle(BUNDLE, choice("auto"))
 
 
+def made_on_cuda(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Disguised]) -> None:
+    """From here on the machine has CUDA, and what is made so are its engines."""
+    kinds = {name: replace(ENGINES[name], load=lambda *_: make()) for name in CUDA}
+    monkeypatch.setattr(bundles, "ENGINES", {**ENGINES, **kinds})
+    monkeypatch.setattr(bundles, "has_cuda", lambda: True)
+
+
 @pytest.mark.parametrize(("advantage", "taken"), [(0.5, 0), (1.9, 0), (2.1, 1)])
 def test_the_first_cuda_engine_is_taken_unless_another_is_twice_as_fast(
     monkeypatch: pytest.MonkeyPatch, advantage: float, taken: int
@@ -169,6 +322,70 @@ def test_the_first_cuda_engine_is_taken_unless_another_is_twice_as_fast(
     monkeypatch.setattr(bundles, "time_batch", lambda engine, size: seconds[engine])
     loaded = load_with(monkeypatch, engines)
     assert (loaded.engine_name, loaded.degraded) == (CUDA[taken], None)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_memory_on_the_device_is_given_back_once_the_engines_that_were_not_taken_are_gone(
+    monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    made: list[weakref.ref[Disguised]] = []
+    gone: list[list[bool]] = []
+
+    def make() -> Disguised:
+        engine = Disguised(1, wrong=wrong)
+        made.append(weakref.ref(engine))
+        return engine
+
+    made_on_cuda(monkeypatch, make)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: gone.append([engine() is None for engine in made]))
+    loaded = load_bundle(BUNDLE, choice("auto"))
+    assert gone == [[name != loaded.engine_name for name in CUDA]]
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_a_device_that_fails_to_give_memory_back_or_was_never_asked_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, initialized: bool
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered") if initialized else AssertionError
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    assert load_bundle(BUNDLE, choice("onnxruntime-cpu-int8")).degraded is None
+
+
+class Rounding(Disguised):
+    """Off by 0.02 in the first probability of each image."""
+
+    def __call__(self, *parts: np.ndarray) -> Probabilities:
+        probabilities = super().__call__(*parts)
+        probabilities[:, 0] += 0.02
+        return probabilities
+
+
+@pytest.mark.parametrize(("temperature", "name"), [(1.0, "onnxruntime-cpu-int8"), (0.25, CUDA[0])])
+def test_a_steep_calibration_allows_as_much_more_on_cuda_as_the_gate_does(
+    monkeypatch: pytest.MonkeyPatch, temperature: float, name: str
+) -> None:
+    calibrate(monkeypatch, temperature)
+    made_on_cuda(monkeypatch, lambda: Rounding(1))
+    assert load_bundle(BUNDLE, choice("auto")).engine_name == name
+
+
+def test_and_no_more_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrate(monkeypatch, 0.25)
+    name = "onnxruntime-cpu-fp32"
+    monkeypatch.setattr(bundles, "ENGINES", {name: replace(ENGINES[name], load=lambda *_: Rounding(1))})
+    with pytest.raises(BundleError, match="golden images"):
+        load_bundle(BUNDLE, choice(name))
+
+
+def calibrate(monkeypatch: pytest.MonkeyPatch, temperature: float) -> None:
+    """From here on the manifest states this calibration; its steepness is one over the temperature."""
+    whole = open_bundle(BUNDLE)
+    manifest = whole.manifest.model_copy(update={"temperature": temperature, "sharpening": 0.0})
+    monkeypatch.setattr(bundles, "open_bundle", lambda _: replace(whole, manifest=manifest))
 
 
 def test_a_cuda_engine_that_is_faster_by_far_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,11 @@ The policy, and why:
 8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
    the guilty requests fail (EngineFailed).
 9. An engine gets as many batches at once as it has `lanes`, each by the rules above. On a GPU there are two, of which
-   one is gathered and copied while the other computes; on the CPU there is one for each core. Cores
-   (`processors`) share what waits: one that is done takes its share, or a few images if that is less, and leaves the
-   others theirs. If it took all, its answers would come late and at once, and who is done next would wait for what the
-   event loop decodes. The last idle core is left to the event loop, which feeds them all, while the others compute an
-   image each, until a few more wait.
+   one is gathered while the other computes, and by TorchScript copied as well; on the CPU there is one for each core.
+   Cores (`processors`) share what waits: one that is done takes its share, or a few images if that is less, and leaves
+   the others theirs. If it took all, its answers would come late and at once, and who is done next would wait for what
+   the event loop decodes. The last idle core is left to the event loop, which feeds them all, while the others compute
+   an image each, until a few more wait.
 """
 
 import asyncio

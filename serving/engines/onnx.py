@@ -13,7 +13,7 @@ from cifar_models.bundle import Probabilities
 from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels
-from serving.engines.device import pin
+from serving.engines.device import pinned
 from serving.engines.staging import Slots, bucket, buckets, cut, gather, gather_into
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,9 @@ class Bound:
 class OnnxBuckets:
     """ONNX Runtime on the first CUDA device, in batches of a few sizes that are warm when the first request comes.
 
-    Two lanes gather, each into a page-locked array of its own; one thread drives the device, because ONNX Runtime keeps
-    a captured CUDA graph for the thread that captured it. `device="cpu"` is for tests: the same with the CPU's memory.
+    Two lanes gather, each into a page-locked array of its own. One thread drives the device, because ONNX Runtime keeps
+    a captured CUDA graph for the thread that captured it: what a lane gathered is copied when the other lane's batch is
+    done. `device="cpu"` is for tests: the same with the CPU's memory.
     """
 
     lanes = 2
@@ -85,8 +86,7 @@ class OnnxBuckets:
 
     def __init__(self, path: Path, max_batch: int, *, device: str) -> None:
         self._path, self._max_batch, self._device = path, max_batch, device
-        # In one piece: two arrays could share a page of memory, and CUDA locks none twice.
-        self._staging = Slots(list(pin(np.zeros((self.lanes, max_batch, *IMAGE_SHAPE), np.uint8), device)))
+        self._staging = Slots([pinned((max_batch, *IMAGE_SHAPE), device) for _ in range(self.lanes)])
         self._driver = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._bound: dict[int, Bound] = {}
         self._driver.submit(self._warm_up).result()
@@ -114,8 +114,8 @@ class OnnxBuckets:
         except Exception as error:
             if self._device != "cuda":
                 raise
-            logger.warning("%s runs without CUDA graphs: %s", self._path, error)
             self._bind_all(graphs=False)
+            logger.warning("%s runs without CUDA graphs: %s", self._path, error)
 
     def _bind_all(self, *, graphs: bool) -> None:
         self._session = self._open(graphs=graphs)
@@ -137,7 +137,8 @@ class OnnxBuckets:
             # An exhaustive search would tune every size for seconds.
             tuning = {"cudnn_conv_algo_search": "HEURISTIC", "enable_cuda_graph": str(int(graphs))}
             provider = (provider, tuning)
-        session = onnxruntime.InferenceSession(self._path, options, providers=[provider])
+        # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
+        session = onnxruntime.InferenceSession(self._path, options, providers=[provider], enable_fallback=0)
         if session.get_providers()[0] != _PROVIDERS[self._device]:
             raise InputError(f"ONNX Runtime runs {self._path} on {session.get_providers()[0]}, not on {self._device}.")
         return session

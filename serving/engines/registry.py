@@ -24,7 +24,7 @@ class Engine(Protocol):
     def __call__(self, *parts: Pixels) -> Probabilities: ...
 
 
-CUDA_ATOL = 1e-2  # of a probability
+CUDA_ATOL = 1e-2  # of a probability; more where the calibration is steeper than a plain softmax
 
 Load = Callable[[Path, int, int], Engine]  # the file, threads on the CPU, images of the largest batch
 

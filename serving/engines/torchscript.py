@@ -1,6 +1,8 @@
 """TorchScript on a torch device. The only engine that loads torch."""
 
+import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,10 @@ class Lane:
 
 
 class TorchScript:
-    """TorchScript on the CPU, or on CUDA with two lanes: one gathers and copies while the other computes."""
+    """TorchScript on the CPU, or on CUDA with two lanes: one gathers and copies while the other computes.
+
+    Batches are computed in the size that they have, and not padded.
+    """
 
     processors = 1
 
@@ -48,7 +53,10 @@ class TorchScript:
         return Lane(host, host.numpy(), self._torch.cuda.Stream() if self._cuda else None)
 
     def _warm_up(self) -> None:
-        """Let torch choose its kernels, and the TorchScript executor specialise, before the first request."""
+        """Let torch choose kernels for the sizes of `buckets`, and the executor specialise, before the first request.
+
+        A batch of any other size meets kernels that are chosen when it first comes.
+        """
         sizes = buckets(self._max_batch) if self._cuda else [1]
         for size in [size for size in sizes for _ in range(3)]:
             self(np.zeros((size, *IMAGE_SHAPE), np.uint8))
@@ -56,9 +64,21 @@ class TorchScript:
     def __call__(self, *parts: Pixels) -> Probabilities:
         if sum(map(len, parts)) > self._max_batch:
             return np.concatenate([self(part) for part in cut(gather(parts), self._max_batch)])
-        with self._lanes.lend() as lane, self._torch.inference_mode(), self._torch.cuda.stream(lane.stream):
+        with self._lanes.lend() as lane, self._torch.inference_mode(), self._on(lane.stream):
             count = gather_into(lane.staging, parts)
             images = lane.host[:count].to(self._device, non_blocking=True)
             _, probabilities = self._module(images)
             # A copy to ordinary memory waits for the stream, and no other.
             return np.asarray(probabilities.to("cpu").numpy())
+
+    def _on(self, stream: Any) -> AbstractContextManager[Any]:
+        # Without one, torch would ask for a device all the same.
+        return self._torch.cuda.stream(stream) if stream else nullcontext()
+
+
+def give_back_memory() -> None:
+    """Have torch give back what it keeps on the CUDA device for engines that are gone; it has to have been there."""
+    torch: Any = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        with suppress(RuntimeError):  # of a device that has failed, which an engine has said
+            torch.cuda.empty_cache()
