@@ -180,8 +180,8 @@ class Stage:
             await asyncio.sleep(0)
 
     def _at_rest(self) -> bool:
-        computing = len(self.engine.inside)
-        return computing == self.batcher.in_flight and computing + self.batcher.idle == self.engine.lanes
+        computing, queue = len(self.engine.inside), self.batcher._queue
+        return computing == queue.in_flight and computing + queue.idle == self.engine.lanes
 
     def engine_does_what_it_could(self) -> bool:
         """Every lane computes or nothing waits; where the others have one image each, the last core waits for a few."""

@@ -4,11 +4,12 @@ import asyncio
 import os
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from batching import MAX_BATCH, Desk, Engine, numbers, numbers_of, refusal, settle
+from batching import MAX_BATCH, PATIENCE, Desk, Engine, numbered, numbers, numbers_of, refusal, settle
 
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
@@ -94,6 +95,21 @@ def test_a_request_larger_than_a_batch_is_cut_and_its_rest_stays_first() -> None
 
     asyncio.run(main())
     assert engine.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_images_leave_the_memory_once_they_are_answered() -> None:
+    async def main() -> None:
+        async with Desk(Engine()) as desk:
+            images = numbered(0, 3)
+            seen = weakref.ref(images)
+            await desk.batcher.classify(images, deadline=asyncio.get_running_loop().time() + PATIENCE)
+            del images
+            async with asyncio.timeout(PATIENCE):
+                while not desk.batcher._queue.idle:
+                    await asyncio.sleep(0)
+            assert seen() is None
+
+    asyncio.run(main())
 
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes_then() -> None:

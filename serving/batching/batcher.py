@@ -81,16 +81,6 @@ class Batcher:
         return self._queue.waiting
 
     @property
-    def in_flight(self) -> int:
-        """Batches that are being computed."""
-        return self._queue.in_flight
-
-    @property
-    def idle(self) -> int:
-        """Lanes that wait for a batch, or have ended."""
-        return self._queue.idle
-
-    @property
     def oldest(self) -> float:
         """Seconds that the engine has had the oldest of these batches; 0 when there is none."""
         return self._queue.oldest
@@ -133,6 +123,7 @@ class Batcher:
             except RuntimeError:  # the event loop is closed: nobody is left to answer
                 logger.debug("A batch came too late for its event loop")
             self._queue.finish(batch)
+            del batch  # its pixels would stay in memory until the next one comes
 
     def _callers(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None  # who added the job
