@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from schedules import Clock
 
 from cifar_models.bundle import Probabilities
 from serving.batching.health import Health
@@ -51,6 +52,10 @@ class SelfTest:
         await self.done.wait()
 
 
+def never() -> None:
+    raise AssertionError("it is too early to give up")
+
+
 async def settle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
@@ -63,7 +68,7 @@ def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_me
 
     async def main() -> None:
         self_test = SelfTest(failures=4)
-        health = Health("a", self_test)
+        health = Health("a", self_test, never)
         for make in (bad, bad, mixed, bad, bad, good, bad, bad):
             health.note(make())
             assert not health.broken
@@ -87,7 +92,7 @@ def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_me
 
 def test_one_request_that_many_cores_shared_counts_once() -> None:
     async def main() -> None:
-        health = Health("a", SelfTest(failures=0))
+        health = Health("a", SelfTest(failures=0), never)
         poisoned = a_request()
         for request in (poisoned, poisoned, poisoned, a_request(), poisoned):
             health.note(bad(request))
@@ -106,7 +111,7 @@ def test_one_request_that_many_cores_shared_counts_once() -> None:
 
 def test_batches_that_share_requests_count_as_long_as_each_has_a_new_one() -> None:
     async def main() -> None:
-        health = Health("a", SelfTest(failures=0))
+        health = Health("a", SelfTest(failures=0), never)
         first, second, third = a_request(), a_request(), a_request()
         for requests in ([first], [first, second], [second, third]):
             assert not health.broken
@@ -119,7 +124,7 @@ def test_batches_that_share_requests_count_as_long_as_each_has_a_new_one() -> No
 
 def test_closing_ends_the_tests() -> None:
     async def main() -> None:
-        health = Health("a", SelfTest(failures=0))
+        health = Health("a", SelfTest(failures=0), never)
         for _ in range(3):
             health.note(bad())
         health.close()
@@ -127,3 +132,31 @@ def test_closing_ends_the_tests() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(50, 0), (60, 1), (600, 1)])
+def test_an_engine_that_fails_its_tests_for_a_minute_is_given_up_once_and_tested_on(seconds: int, times: int) -> None:
+    clock, given_up = Clock(), []
+    self_test = SelfTest(failures=1 + seconds // 5)
+    health = Health("a", self_test, lambda: given_up.append(clock.now))
+
+    async def fail() -> None:
+        for _ in range(3):
+            health.note(bad())
+        await settle()
+
+    began = clock.now
+    clock.run_until_complete(fail())
+    for _ in range(seconds // 5):
+        clock.now += 5
+        clock.run_until_complete(settle())
+    assert given_up == [began + 60] * times
+    assert self_test.runs == self_test.failures
+    self_test.done.set()
+    clock.now += 5
+    clock.run_until_complete(settle())
+    assert not health.broken
+    clock.now += 600  # nor later
+    clock.run_until_complete(settle())
+    assert len(given_up) == times
+    clock.close()

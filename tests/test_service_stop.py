@@ -10,12 +10,32 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from bodies import assert_right, pictures, post, raw
-from conftest import ServerProcess, serving
+from conftest import ROOT, ServerProcess, serving
 from memory import workers
 from wire import connected, post_head, read_to_end
 
+# In every process of the server: a white image hangs the engine for ever, in a thread that Python waits for at its end.
+HANGING = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from serving.batching import health
+from serving.engines.onnx import OnnxCpu
+from serving.http import last_resort, serving
+
+health._PATIENCE = last_resort._SPARE = 1
+serving._HUNG = 0
+classify = OnnxCpu.__call__
+
+def hang(engine, *parts):
+    if parts[0].min() == 255:
+        ThreadPoolExecutor(1).submit(threading.Event().wait).result()
+    return classify(engine, *parts)
+
+OnnxCpu.__call__ = hang
+"""
 CLIENTS = 16
 RECOVERY = 15.0  # seconds from a worker's death to the next answer
 
@@ -113,6 +133,24 @@ def test_a_server_that_is_told_to_stop_while_it_replaces_its_worker_stops(tmp_pa
 def test_a_server_that_looks_for_changes_of_its_files_stops_like_any_other(tmp_path: Path) -> None:
     with serving(tmp_path / "log", "--reload") as server:  # which ends it by one SIGTERM
         server.wait_until_ready()
+
+
+def test_a_worker_whose_engine_does_not_come_back_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    with serving(tmp_path / "log", timeout=1, client_timeout=1) as server:
+        server.wait_until_ready()
+        (worker,) = workers(server)
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert post(client, raw(np.full((1, 32, 32, 3), 255, np.uint8))).status_code == 504
+        end = time.monotonic() + RECOVERY
+        while workers(server) == [worker]:
+            assert time.monotonic() < end, server.log.read_text()
+            with suppress(httpx.TransportError):
+                httpx.get(f"{server.url}/livez", timeout=RECOVERY)
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            assert_right(post(client, raw(pictures(3))), pictures(3))
 
 
 @pytest.mark.parametrize("containerized", [False, True])

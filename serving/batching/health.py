@@ -10,6 +10,7 @@ logger = logging.getLogger(__name__)
 
 _LIMIT = 3  # one failed batch may be a freak of its images or of the moment; three in a row are the engine's fault
 _INTERVAL = 5.0  # seconds between self-tests: a driver that recovers does so within seconds
+_PATIENCE = 60.0  # seconds of self-tests in vain: a device's context that is poisoned stays so while the process lives
 
 
 class Health:
@@ -18,12 +19,14 @@ class Health:
     A batch has failed when not one of its images came out: a poisoned request among others is no sign of a broken
     engine. Nor is one that several cores shared: further batches of the same requests do not count. `self_test` asks
     the engine the way requests do, and raises when the answer is wrong or there is none. It is tried at once, so that
-    three poisoned requests in a row cost the server no more than the time of one batch.
+    three poisoned requests in a row cost the server no more than the time of one batch. `give_up` is called when a
+    minute of tests was in vain; they go on.
     """
 
-    def __init__(self, name: str, self_test: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, name: str, self_test: Callable[[], Awaitable[None]], give_up: Callable[[], None]) -> None:
         self._name = name
         self._self_test = self_test
+        self._give_up = give_up
         self._failures = 0  # batches in a row
         self._recovery: asyncio.Task[None] | None = None
 
@@ -56,8 +59,12 @@ class Health:
         self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
-        while not await self._passes():
-            await asyncio.sleep(_INTERVAL)
+        giving_up = asyncio.get_running_loop().call_later(_PATIENCE, self._give_up)
+        try:
+            while not await self._passes():
+                await asyncio.sleep(_INTERVAL)
+        finally:
+            giving_up.cancel()
         logger.warning("The engine of %s classifies its golden images again; it is asked again", self._name)
         self._failures = 0
         self._recovery = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -10,6 +11,7 @@ from serving.batching.batcher import Batcher
 from serving.batching.health import Health
 from serving.batching.job import Batch
 from serving.engines.bundles import LoadedBundle
+from serving.http.last_resort import end_worker
 from serving.http.predictions import PredictionWriter
 from serving.observing.metrics import Metrics, ModelMetrics
 from serving.settings import Settings
@@ -55,7 +57,7 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
 
     patience = max(_HUNG, settings.timeout)
     description = loaded.describe()
-    health = Health(description["name"], self_test)
+    health = Health(description["name"], self_test, partial(end_worker, description["name"], settings))
     told = metrics.model(description)
     batcher = Batcher(
         loaded.engine,
