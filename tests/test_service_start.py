@@ -9,6 +9,7 @@ import pytest
 from bodies import DEFAULT, assert_right, pictures, post, raw
 from conftest import MODELS, command, serving
 from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
+from metrics_text import Figures
 
 from serving.engines.device import has_cuda
 
@@ -96,6 +97,12 @@ def test_broken_bundles_are_reported_and_not_served(neighbours: httpx.Client) ->
         assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
         assert name in response.json()["error"]["message"]
         assert "retry-after" not in response.headers  # it stays so until a restart
+
+
+def test_every_bundle_says_in_how_many_workers_it_works(neighbours: httpx.Client) -> None:
+    values = Figures(neighbours).values
+    found = {dict(labels)["model"]: value for (name, labels), value in values.items() if name == "cifar_model_ready"}
+    assert found == {DEFAULT: 1, "half": 1, "damaged": 0, "lying": 0, "short": 0}
 
 
 def test_a_bundle_whose_fastest_engine_computes_something_else_gets_the_next(neighbours: httpx.Client) -> None:

@@ -96,6 +96,7 @@ class Server:
                 loaded = load_bundle(folder, self._engine_choice())
             except BundleError as error:
                 self._failed[name] = str(error)
+                self.metrics.failed(name)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
             self._serving[name] = serve(loaded, settings, self.metrics)

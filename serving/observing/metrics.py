@@ -1,7 +1,7 @@
 """What the server counts and how long things take, for Prometheus: GET /metrics.
 
 The numbers of all workers are added up whichever worker is asked. Labels take few values: routes that we answer,
-statuses, codes of `serving.errors`, bundles that are served. What a client sends never makes a new one.
+statuses, codes of `serving.errors`, bundles that there are. What a client sends never makes a new one.
 """
 
 import atexit
@@ -62,7 +62,9 @@ IN_FLIGHT = Family("cifar_in_flight_requests", "Requests that have not ended.")
 QUEUE = Family("cifar_queue_images", "Images that wait for the engine.", ("model",))
 BUNDLE = Family("cifar_bundle_info", "1 for each bundle that is served.", ("model", "version", "engine"))
 READY = Family(
-    "cifar_model_ready", "Workers that the bundle's engine works in; one that is broken or hung does not.", ("model",)
+    "cifar_model_ready",
+    "Workers that the bundle's engine works in; one that is broken, hung or could not be loaded does not.",
+    ("model",),
 )
 WORKERS = Family("cifar_workers", "Worker processes that live.")
 
@@ -141,6 +143,10 @@ class Metrics:
         """The metrics of a bundle, given its name, version and engine."""
         self.number(BUNDLE, description["name"], description["version"], description["engine"]).set(1)
         return ModelMetrics(self, description["name"])
+
+    def failed(self, model: str) -> None:
+        """A bundle could not be loaded."""
+        self.number(READY, model).set(0)
 
     def ended(self, trace: Trace) -> None:
         """A request has ended."""
