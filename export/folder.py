@@ -18,15 +18,14 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; when the block succeeds it takes its place, otherwise it is removed.
 
-    Whoever looks, or is killed, finds one of the two whole. What killed ones left beside `folder` is removed. Raises
-    InputError when it cannot be written.
+    Whoever looks, or is killed, finds one of the two whole; where two folders cannot change names in one step, as on
+    macOS, there is for a moment none, and if one is killed then the next call begins with putting the old one back.
+    What else killed ones left beside `folder` is removed. Raises InputError when it cannot be written.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(folder)
-        # A killed process may have had our number: in a container, all have the same.
-        shutil.rmtree(partial, ignore_errors=True)
+        clear_abandoned(folder)
         partial.mkdir()
         yield partial
         if folder.exists():
@@ -43,12 +42,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove the partial folders of `folder` whose process is gone."""
-    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.partial")
-    for path in folder.parent.iterdir():
+def clear_abandoned(folder: Path) -> None:
+    """Remove what processes that are gone left of `folder`; what they put aside takes its place if there is none."""
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.partial(\.aside)?")
+    for path in list(folder.parent.iterdir()):
         match = pattern.fullmatch(path.name)
-        if match and not is_running(int(match[1])):
+        # A killed process may have had our number: in a container, all have the same.
+        if not match or (int(match[1]) != os.getpid() and is_running(int(match[1]))):
+            continue
+        if match[2] and not folder.exists():
+            path.rename(folder)
+        else:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -69,5 +73,9 @@ def exchange(one: Path, other: Path) -> None:
         return
     aside = one.with_name(f"{one.name}.aside")
     other.rename(aside)
-    one.rename(other)
+    try:
+        one.rename(other)
+    except OSError:
+        aside.rename(other)
+        raise
     aside.rename(one)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command, started, write_tiny_data
+from conftest import ROOT, command, started, write_tiny_data
 from damaged import copy_bundle
 from test_interrupt import on_a_full_disk
 
@@ -175,16 +175,70 @@ def test_only_what_an_export_of_this_bundle_left_whose_process_is_gone_is_remove
         f".other.{gone.pid}.partial",
         f".tiny.more.{gone.pid}.partial",
         f"tiny.{gone.pid}.partial",
-        f".tiny.{gone.pid}.partial.aside",  # may be all there is of a bundle
+        f".tiny.{gone.pid}.partial.aside.more",
         ".tiny.notes.partial",
     }
-    for name in (abandoned, *others):
+    for name in ("tiny", abandoned, f"{abandoned}.aside", *others):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.onnx").touch()
     with replacing_folder(tmp_path / "tiny") as partial:
         (partial / "manifest.json").touch()
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", *others}
     assert all((tmp_path / name / "model.onnx").exists() for name in others)
+
+
+# On a system that cannot exchange two folders in one step.
+KILLED_WHILE_IT_RENAMES = """
+import os, sys
+from pathlib import Path
+from export import folder
+
+folder.ctypes.CDLL = lambda *_, **__: object()
+rename, left = Path.rename, int(sys.argv[2])
+
+def renaming(path, to):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), 9)
+    left -= 1
+    return rename(path, to)
+
+Path.rename = renaming
+with folder.replacing_folder(Path(sys.argv[1])) as partial:
+    (partial / "new").touch()
+"""
+
+
+@pytest.mark.parametrize(("renames", "found"), [(0, "old"), (1, "old"), (2, "new"), (3, "new")])
+def test_an_export_that_is_killed_while_it_renames_loses_no_bundle(tmp_path: Path, renames: int, found: str) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "old").touch()
+    line = [sys.executable, "-c", KILLED_WHILE_IT_RENAMES, str(tmp_path / "tiny"), str(renames)]
+    code = subprocess.run(line, cwd=ROOT, check=False).returncode
+    assert code == (0 if renames == 3 else -signal.SIGKILL)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "tiny"):  # the next one, which changes nothing
+        raise KeyboardInterrupt
+    assert contents(tmp_path) == {f"tiny/{found}": b""}
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_an_export_that_cannot_take_the_place_of_the_old_one_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def renaming(path: Path, to: Path) -> Path:
+        if path.suffix == ".partial":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        return rename(path, to)
+
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "old").touch()
+    monkeypatch.setattr(Path, "rename", renaming)
+    monkeypatch.setattr("export.folder.ctypes.CDLL", lambda *_, **__: object())
+    with pytest.raises(InputError, match="tiny is as it was before"), replacing_folder(tmp_path / "tiny") as partial:
+        (partial / "new").touch()
+    assert contents(tmp_path) == {"tiny/old": b""}
 
 
 def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
