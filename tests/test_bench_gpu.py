@@ -64,6 +64,27 @@ def test_what_ran_beside_a_step_is_said_with_it(folder: Path, tiny_data: Path) -
     assert ", beside a cat video |" in (folder / "gpu.md").read_text()
 
 
+def test_what_made_the_figures_is_said_with_them(folder: Path, tiny_data: Path) -> None:
+    ask(folder, tiny_data, RECIPE, "--by", "a run elsewhere", "--again")
+    assert ", by a run elsewhere |" in (folder / "gpu.md").read_text()
+
+
+def test_the_matrices_are_as_large_as_is_said(folder: Path) -> None:
+    assert "| bfloat16 matrix product, 256 x 256 |" in (folder / "gpu.md").read_text()
+
+
+def test_a_share_of_a_limit_is_of_the_device_that_it_was_measured_on(folder: Path) -> None:
+    report = read_report(folder / "gpu.json")
+    here = report.steps["environment"]
+    shares = [render(report)]
+    report.steps["environment"] = replace(here, inputs={**here.inputs, "device": "another"})
+    shares.append(render(report))
+    rows = [
+        next(line for line in page.splitlines() if line.startswith(f"| {STEPS['profile'].title} ")) for page in shares
+    ]
+    assert [float(rows[0].split("|")[-2]) > 0, rows[1].split("|")[-2].strip()] == [True, "-"]
+
+
 def test_engines_are_measured_beside_each_other(folder: Path) -> None:
     found = figures(folder, "engine")
     assert found.keys() == ENGINES

@@ -52,7 +52,8 @@ def take(name: str, context: Context, report: Report, options: argparse.Namespac
     outcome = attempt(name, replace(context, deadline=started + 60 * options.minutes, again=options.again))
     seconds = time.monotonic() - started
     missing = list(outcome.missing)
-    machine = {**describe_machine(), **({"beside": options.beside} if options.beside else {})}
+    told = {word: text for word in ("beside", "by") if (text := getattr(options, word))}
+    machine = {**describe_machine(), **told}
     report.add(name, Record(outcome.status, outcome.figures, missing, inputs, seconds, machine))
     say(f"{name}: {outcome.status}, {seconds:.0f} s" + "".join(f"\n  {reason}" for reason in missing))
 
@@ -89,7 +90,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
     parser.add_argument("--beside", help="what else the device computes meanwhile, to be said with the seconds")
-    parser.add_argument("--minutes", type=amount, default=8, help="that a step may take (default: 8)")
+    parser.add_argument("--by", help="what made the figures, if not this command, as of a run put into --work")
+    parser.add_argument(
+        "--minutes",
+        type=amount,
+        default=8,
+        help="after which a training stops, to go on with the next call (default: 8)",
+    )
     parser.add_argument("--again", action="store_true", help="do what is done already, too; recipes from their start")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     parser.add_argument("--miniature", action="store_true", help="a little of everything, to see that the steps run")

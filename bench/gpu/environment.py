@@ -18,6 +18,7 @@ from export.runner import Runner, Target
 from export.torchscript_file import open_torchscript
 
 _SIZE, _MINIATURE_SIZE = 8192, 256  # rows and columns of the matrices
+_ROWS = "matrix_rows"  # names that size among the figures; those without it are of _SIZE
 _COPY_BYTES, _MINIATURE_COPY_BYTES = 4 * 2**30, 2**20
 _SECONDS, _MINIATURE_SECONDS = 2.0, 0.02  # of each measurement
 
@@ -35,6 +36,7 @@ def run(context: Context) -> Outcome:
         "cuDNN": str(torch.backends.cudnn.version()) if context.cuda else None,  # type: ignore[no-untyped-call]
         "onnxruntime": onnxruntime.__version__,
         "onnxruntime's providers": onnxruntime.get_available_providers(),
+        _ROWS: _MINIATURE_SIZE if context.miniature else _SIZE,
         "bf16_flops": matmul_rate(context, torch.bfloat16),
         "fp32_flops": matmul_rate(context, torch.float32),
         "bytes_per_second": copy_rate(context),
@@ -89,9 +91,10 @@ def seconds_of(context: Context, statement: str, *, left: torch.Tensor, **values
 
 def render(figures: dict[str, Any]) -> list[list[str]]:
     """Rows of a table."""
+    size = figures.get(_ROWS, _SIZE)
     rates = {
-        "bf16_flops": "bfloat16 matrix product, 8192 x 8192",
-        "fp32_flops": "float32 matrix product, 8192 x 8192",
+        "bf16_flops": f"bfloat16 matrix product, {size} x {size}",
+        "fp32_flops": f"float32 matrix product, {size} x {size}",
         "bytes_per_second": "copy on the device, read and written",
     }
     rows = []
@@ -99,6 +102,6 @@ def render(figures: dict[str, Any]) -> list[list[str]]:
         if name in rates:
             unit = "TB/s" if name == "bytes_per_second" else "TFLOP/s"
             rows.append([rates[name], f"{value / 1e12:.3g} {unit}"])
-        elif value is not None:
+        elif value is not None and name != _ROWS:
             rows.append([name, value if isinstance(value, str) else json.dumps(value).replace('"', "")])
     return rows

@@ -131,13 +131,12 @@ def place(record: Record) -> str:
 
 def profiles(report: Report, names: Sequence[str]) -> str:
     """What the device did in a step, in milliseconds, and its share of what it could do."""
-    peak = report.figures("environment").get("bf16_flops")
     found = {name: report.figures(name) for name in names}
     kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures["kernel_seconds"]))
     rows = []
     for name, figures in found.items():
         kernels, step, rate = figures["kernel_seconds"], figures["step_seconds"], figures["images_per_second"]
-        share = f"{rate * figures['flops_per_image'] / peak:.2f}" if peak else "-"
+        share = share_of(rate * figures["flops_per_image"], measured_where(report, name), "bf16_flops")
         times = [f"{1000 * kernels[kind]:.2f}" if kind in kernels else "-" for kind in kinds]
         rows.append([STEPS[name].title, when(report.steps[name]), f"{rate:,.0f}", f"{1000 * step:.2f}", *times, share])
     head = ["", "when, by revision", "images/s", "step, ms", *kinds, "of the bfloat16 rate"]
@@ -190,8 +189,18 @@ def cell(check: Sequence[float] | None) -> str:
     return "-" if check is None else f"{check[0]:.1e} of {check[1]:.1e}" if check[1] is not None else f"{check[0]:.1e}"
 
 
+def measured_where(report: Report, name: str) -> dict[str, Any]:
+    """What was measured of the device that a step ran on; nothing if that was of another one."""
+    measured, step = report.steps.get("environment"), report.steps[name]
+    return measured.figures if measured and measured.inputs["device"] == step.inputs["device"] else {}
+
+
+def share_of(rate: float, device: dict[str, Any], limit: str) -> str:
+    """Of the device's measured limit; "-" where that is not known."""
+    return f"{rate / device[limit]:.2f}" if limit in device else "-"
+
+
 def modern(report: Report, names: Sequence[str]) -> str:
-    device = report.figures("environment")
     head = [
         "recipe",
         "when, by revision",
@@ -217,9 +226,10 @@ def modern(report: Report, names: Sequence[str]) -> str:
             reached,
             f"{rate:,.0f}",
         ]
-        shares = [rate * found["flops_per_image"] / device["bf16_flops"] if device else None]
-        shares.append(rate * found["bytes_per_image"] / device["bytes_per_second"] if device else None)
-        rows.append([f"`{name}`", *texts, *("-" if share is None else f"{share:.2f}" for share in shares)])
+        device = measured_where(report, name)
+        shares = [share_of(rate * found["flops_per_image"], device, "bf16_flops")]
+        shares.append(share_of(rate * found["bytes_per_image"], device, "bytes_per_second"))
+        rows.append([f"`{name}`", *texts, *shares])
     return f"{_CHOSEN}\n{_LIMITS}\n\n{as_markdown([[*head, *limits], *rows])}"
 
 
