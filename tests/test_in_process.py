@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import signal
 from base64 import b64encode
 
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image
 
 from cifar_models.picture import to_pixels
 from serving.errors import Refusal, TooLarge, Unacceptable, Unreadable
+from serving.http.last_resort import end_worker
+from serving.settings import Settings
 
 
 def test_pictures_are_classified_and_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,3 +74,15 @@ def test_the_limits_hold(
                 await server.classify_pictures([Image.new("RGB", size)] * count, strict=strict)
 
     asyncio.run(main())
+
+
+def test_a_program_of_another_purpose_is_not_ended_for_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda process, number: killed.append(number))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        end_worker("a", Settings())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert killed == []
+    assert signal.alarm(0) == 0
