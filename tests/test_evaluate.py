@@ -18,8 +18,10 @@ from torch.nn import functional as F
 
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
+from cifar_models.classifier import Classifier
 from cifar_models.dataset import load_images
 from cifar_models.metrics import wilson_interval
+from training import evaluate
 from training.charts import confusion_chart
 
 PUBLISHED = 1e-4  # to which the published values are rounded
@@ -77,6 +79,24 @@ def test_the_accuracy_is_that_of_the_best_checkpoint(
     assert report[split]["accuracy"] == pytest.approx(accuracy)
     assert low <= accuracy <= high
     assert 0 < high - low < 0.3
+
+
+def test_a_run_is_measured_in_full_float32(
+    beginner: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, allowed = Classifier.logits, []
+
+    def watched(model: Classifier, images: Tensor) -> Tensor:
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return logits(model, images)
+
+    monkeypatch.setattr(Classifier, "logits", watched)
+    run = shutil.copytree(beginner, tmp_path / "run")
+    monkeypatch.setattr("sys.argv", ["evaluate", str(run), "--data", str(tiny_data)])
+    assert torch.backends.cudnn.allow_tf32  # torch's default, which training leaves
+    evaluate.main()
+    assert set(allowed) == {False}
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_the_first_tutorial_s_test_log_ends_with_the_test_accuracy(evaluated: Path, report: dict[str, Any]) -> None:

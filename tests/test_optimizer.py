@@ -90,6 +90,15 @@ def test_muon_gives_filters_what_it_gives_them_alone() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_a_matrix_is_made_orthogonal_in_bfloat16_only_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": has_bfloat16})
+    found = orthogonal(random((16, 72)))
+    assert torch.equal(found, found.bfloat16().float()) == has_bfloat16
+
+
 def test_a_matrix_of_zeros_stays_zero() -> None:
     assert not orthogonal(torch.zeros(4, 9)).any()
 

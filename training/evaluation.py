@@ -88,10 +88,11 @@ def class_report(confusion: Any, index: int) -> dict[str, Any]:
 def evaluate(
     checkpoint: Checkpoint, validation: ImageSet, test: ImageSet, device: torch.device
 ) -> tuple[Calibration, list[Evaluation]]:
-    """The calibration that `validation` asks for, and the evaluations of both sets with it."""
+    """The calibration that `validation` asks for, and the evaluations of both sets with it, in full float32."""
     model = checkpoint.classifier().to(device)
     sets = {"validation": validation, "test": test}
-    logits = {split: predict(model, images, device) for split, images in sets.items()}
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # which training leaves as torch has it: allowed
+        logits = {split: predict(model, images, device) for split, images in sets.items()}
     calibration = fit_calibration(logits["validation"], validation.labels)
     evaluations = [
         Evaluation(

@@ -53,14 +53,3 @@ def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
         return None
     ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
     return AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
-
-
-def compute_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies in it (a CPU without would be many times slower), else float32."""
-    if recipe.precision != "auto":
-        return torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from training.precision import fast_dtype
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose every update is made orthogonal (Jordan et al. 2024, "Muon").
@@ -52,13 +54,17 @@ def of_one_shape(tensors: Iterable[Tensor]) -> Sequence[list[Tensor]]:
 
 
 def orthogonal(matrices: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor:
-    """The nearest (semi-)orthogonal matrices of [..., m, n], roughly: a quintic Newton-Schulz iteration in bfloat16.
+    """The nearest (semi-)orthogonal matrices of [..., m, n], roughly: a quintic Newton-Schulz iteration.
 
     The coefficients are Muon's. Where one side is at least three times the other, singular values end between about
     0.65 and 1.2, which is as good as 1 here; of nearly square matrices the small ones stay small.
+
+    It multiplies in bfloat16 where the device does, as Muon's does, and else in float32: for all filters of `cifarnet`
+    a processor with AVX-512 but without its bfloat16 (two cores, the fastest of 15) took 155 ms in bfloat16 and 53 in
+    float32; confined to AVX2, 1,534 ms and 43.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x: Tensor = matrices.bfloat16()
+    x: Tensor = matrices.to(fast_dtype(matrices.device))
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + eps)
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     if is_tall:

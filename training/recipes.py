@@ -2,8 +2,8 @@
 
 Mended in all of them: the images that choose the epoch are cut from the training set (the tutorials 000, 001 and 003
 chose on the test set), everything is seeded, the whole state is saved, and an epoch's loss is the mean of its steps.
-They compute in float32, as the tutorials did. Images that do not fill a last batch wait for the next epoch's order: of
-45,000, 8 in batches of 32 and 72 in batches of 128.
+They compute in float32, as the tutorials did, and like them convolve in TF32 on CUDA, which is torch's default. Images
+that do not fill a last batch wait for the next epoch's order: of 45,000, 8 in batches of 32 and 72 in batches of 128.
 """
 
 from dataclasses import replace

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from cifar_models.atomic import saving
+from training.precision import computes_in
 from training.run import Run
 from training.trainer import Trainer
 
@@ -34,7 +35,7 @@ def write_record(run: Run, trainer: Trainer) -> None:
         "source_revision": run.source_revision,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "device": str(trainer.device),
-        "computes_in": str(trainer.dtype).removeprefix("torch."),
+        "computes_in": computes_in(trainer.dtype, trainer.device),
         "processes": trainer.world.size,
     }
     with saving(run.folder / "recipe.json") as partial:

@@ -17,8 +17,9 @@ from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.graph import GraphedStep
 from training.memory import enough_memory
-from training.model import average_of, build_model, compute_dtype, wrap
+from training.model import average_of, build_model, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
+from training.precision import compute_dtype
 from training.recipe import Recipe
 from training.schedule import lr_factor
 from training.world import World
