@@ -106,7 +106,9 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    """Hidden files are some program's own, as the ._NAME.png that macOS leaves beside each picture on other disks."""
+    found = (path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in found if path.suffix.lower() in _SUFFIXES)
     if not paths:
         raise InputError(f"{folder} holds no picture; put .png or .jpg files there or remove the folder.")
     yield from paths
