@@ -11,13 +11,13 @@ passes = StopVote.passes
 taken = 0
 
 
-def counted(vote: StopVote) -> bool:
+def counted(vote: StopVote, has_diverged: bool) -> bool:
     """Called after each step."""
     global taken
     taken += 1
     if taken == steps and int(os.environ.get("RANK", "0")) == rank:
         os.kill(os.getpid(), number)
-    return passes(vote)
+    return passes(vote, has_diverged)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cifar_models.errors import InputError
 from training.fit import pick_device
 from training.recipes import RECIPES
 from training.run import locked
+from training.stop import StopRequest, StopVote
 from training.trainer import Trainer
 from training.world import World
 
@@ -81,6 +82,21 @@ for turn in range(20):
 world.leave()
 """
 
+ONE_LOOKS = """
+import math
+import os
+from cifar_models.command import run_command
+from training import fit, loop
+
+class Diverged(loop.Diverged):
+    def __init__(self, words):
+        super().__init__(f"Process {os.environ['RANK']} says: {words}")
+
+loop.Diverged = Diverged
+loop._LOOK_SECONDS = -1 if os.environ["RANK"] == "1" else math.inf
+run_command(fit.main)
+"""
+
 
 @pytest.fixture(scope="module")
 def alone(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -119,6 +135,31 @@ def telling_of_threads(folder: Path, *options: str | Path) -> "subprocess.Comple
     told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
     assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2, done.stderr
     return done
+
+
+def test_what_another_process_sees_diverge_the_first_one_says_for_all(tiny_data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "one_looks.py"
+    script.write_text(ONE_LOOKS)
+    options = (*RECIPE[1:], BATCH, "--lr", "1e30", "--data", tiny_data, "--out", tmp_path / "run")
+    done = command(*FORKS, script, *options, check=False)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: Process 0 says: The loss is nan at step 2 of epoch 1: ")
+
+
+@pytest.mark.parametrize("has_diverged", [False, True])
+def test_a_process_ends_only_when_the_vote_of_all_says_so(monkeypatch: pytest.MonkeyPatch, has_diverged: bool) -> None:
+    votes: list[list[float]] = []
+    shares = iter([0.0, 0.5])  # of the processes, that have to end
+
+    def means(_: World, values: list[float]) -> list[float]:
+        votes.append(values)
+        return [next(shares), 1.0]
+
+    monkeypatch.setattr(World, "means", means)
+    vote = StopVote(StopRequest(), World(size=2))
+    assert [vote.passes(has_diverged) for _ in range(2)] == [False, True]
+    assert [asked for asked, _ in votes] == [has_diverged] * 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from cifar_models.errors import InputError
 from training.loop import Diverged, fit
 from training.recipes import RECIPES
 from training.run import EpochMetrics, Run
-from training.stop import StopRequest
+from training.stop import StopRequest, StopVote
 from training.trainer import Trainer
 from training.world import World
 
@@ -61,6 +61,14 @@ def test_a_run_that_diverges_leaves_its_best_epoch(run: Run, monkeypatch: pytest
         fit(trainer, run, StopRequest())
     assert load_checkpoint(run.last).epoch == 1
     assert load_checkpoint(run.best).epoch == 2
+
+
+def test_a_run_that_is_stopped_after_it_diverged_is_not_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(replace(RECIPE, lr=1e30, batch_size=2), *run.split(), torch.device("cpu"), World())
+    monkeypatch.setattr(StopVote, "passes", lambda *_: trainer.step == trainer.steps_per_epoch - 1)
+    with pytest.raises(Diverged):
+        fit(trainer, run, StopRequest())
+    assert list(run.folder.iterdir()) == []
 
 
 def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

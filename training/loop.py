@@ -59,15 +59,15 @@ def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics,
     started = time.monotonic()
     epoch = trainer.epoch
     rate = run.recipe.lr * trainer.lr_factor(epoch, 0)
-    for _ in shown(trainer, run):
-        if trainer.step < trainer.steps_per_epoch and vote.passes():
+    for has_diverged in shown(trainer, run):
+        if trainer.step < trainer.steps_per_epoch and vote.passes(has_diverged):
             trainer.agree()
+            trainer.world.first(partial(check_finite, trainer, epoch, torch.stack(trainer.losses)))
             trainer.world.first(partial(run.save, trainer))
             raise Stopped
     losses, correct = trainer.end_epoch()
-    check_finite(trainer, epoch, losses)
-    validation_loss, validation_accuracy = trainer.world.first(trainer.validate)
-    check_finite(trainer, epoch, torch.tensor([validation_loss]), first_step=trainer.steps_per_epoch - 1)
+    trainer.world.first(partial(check_finite, trainer, epoch, losses))
+    validation_loss, validation_accuracy = trainer.world.first(partial(validate, trainer, epoch))
     metrics = EpochMetrics(
         epoch=trainer.epoch,
         lr=rate,
@@ -80,8 +80,16 @@ def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics,
     return metrics, losses, correct
 
 
-def shown(trainer: Trainer, run: Run) -> Iterator[None]:
-    """The epoch's steps, under a progress bar where somebody looks at it."""
+def validate(trainer: Trainer, epoch: int) -> tuple[float, float]:
+    """Loss and accuracy after an epoch. Raises InputError when the memory does not suffice, and Diverged."""
+    with trainer.enough_memory():
+        loss, accuracy = trainer.validate()
+    check_finite(trainer, epoch, torch.tensor([loss]), first_step=trainer.steps_per_epoch - 1)
+    return loss, accuracy
+
+
+def shown(trainer: Trainer, run: Run) -> Iterator[bool]:
+    """The epoch's steps, under a progress bar where somebody looks at it; yields whether the loss is no number now."""
     images = trainer.batch_size * trainer.world.size
     bar = tqdm(
         total=trainer.steps_per_epoch * images,
@@ -92,15 +100,16 @@ def shown(trainer: Trainer, run: Run) -> Iterator[None]:
         disable=None if trainer.world.is_first else True,
     )
     looked, seen = time.monotonic(), trainer.step
+    has_diverged = False
     with bar:
         for _ in trainer.train_epoch():
             if time.monotonic() - looked > _LOOK_SECONDS:
                 losses, correct = torch.stack(trainer.losses[seen:]), torch.stack(trainer.correct[seen:])
-                check_finite(trainer, trainer.epoch, losses, first_step=seen)
+                has_diverged = has_diverged or not bool(losses.isfinite().all())
                 bar.set_postfix_str(current(trainer, losses, correct), refresh=False)
                 looked, seen = time.monotonic(), trainer.step
             bar.update(images)
-            yield
+            yield has_diverged
 
 
 def current(trainer: Trainer, losses: Tensor, correct: Tensor) -> str:
@@ -110,14 +119,16 @@ def current(trainer: Trainer, losses: Tensor, correct: Tensor) -> str:
 
 
 def check_finite(trainer: Trainer, epoch: int, losses: Tensor, *, first_step: int = 0) -> None:
+    """Raises Diverged when a loss of the epoch, counted from 0, is no number: they are those from `first_step` on."""
     wrong = (~losses.isfinite()).nonzero()
     if not len(wrong):
         return
     step = first_step + int(wrong[0])
     recipe, factor = trainer.recipe, trainer.lr_factor(epoch, step)
     rates = [("--lr", recipe.lr)] + ([("--filter-lr", recipe.filter_lr)] if recipe.optimizer == "muon" else [])
+    elsewhere = ", in another folder (--out)" if epoch else ""  # a run that was saved keeps its recipe
     raise Diverged(
         f"The loss is {losses[int(wrong[0])].item()} at step {step + 1} of epoch {epoch + 1}: the run diverged, at "
         + " and ".join(f"{option} {rate * factor:.2e} (peak {rate:g})" for option, rate in rates)
-        + ". What was saved before is intact; try a lower learning rate."
+        + f". What was saved before is intact; try a lower learning rate{elsewhere}."
     )

@@ -35,7 +35,7 @@ class Recipe:
     flip: Annotated[Literal["none", "random", "alternating"], "mirror images left to right"] = "none"
     tripled: Annotated[bool, "show each image three times an epoch: as it is, upside down and mirrored"] = False
     crop: Annotated[int, "shift images by up to this many pixels, reflecting at the border"] = 0
-    cutout: Annotated[int, "side of a square that is greyed out, in pixels"] = 0
+    cutout: Annotated[int, "side of a square that is blanked, in pixels: to grey; to black with normalisation=none"] = 0
     cutmix: Annotated[float, "share of the images that get a patch of another, and that share of its label"] = 0.0
     ema: Annotated[float, "decay, for each step, of the running average of the weights that is kept; 0: none"] = 0.0
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop can honour between two steps."""
+"""Ctrl-C and SIGTERM as a request that the loop can honour between two steps, by all processes at the same one."""
 
 import signal
 import time
@@ -44,7 +44,7 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 class StopVote:
-    """Whether one of the processes was asked to stop, which all must learn at the same step.
+    """Whether one of the processes was asked to stop or has diverged, which all must learn at the same step.
 
     They vote, and agree in the same message on the number of steps until the next vote: about half a second of them.
     """
@@ -56,16 +56,17 @@ class StopVote:
         self._left = 1  # of these
         self._voted = time.monotonic()
 
-    def passes(self) -> bool:
-        """Called by every process after each of its steps."""
+    def passes(self, has_diverged: bool) -> bool:
+        """Called by every process after each of its steps, with whether it has seen a loss that is no number."""
+        has_to_end = bool(self._stop) or has_diverged
         if self._world.size == 1:
-            return bool(self._stop)
+            return has_to_end
         self._left -= 1
         if self._left:
             return False
         now = time.monotonic()
         pace = (now - self._voted) / self._steps
-        asked, steps = self._world.means([bool(self._stop), _VOTE_SECONDS / pace])
+        asked, steps = self._world.means([has_to_end, _VOTE_SECONDS / pace])
         # No more than twice as many as before: one fast step must not put the next vote off for long.
         self._left = self._steps = max(1, min(round(steps), 2 * self._steps))
         self._voted = now

@@ -71,7 +71,8 @@ class Trainer:
     def enough_memory(self) -> AbstractContextManager[None]:
         """Around steps and validation: raises InputError when they do not fit, with the batch size to try."""
         batch_size = self.batch_size * self.world.size
-        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate"
+        elsewhere = ", in another folder (--out)" if self.epoch or self.step else ""  # a run keeps its recipe
+        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate{elsewhere}"
         return enough_memory(f"{self.device} has no memory for batches of {batch_size}; {advice}.")
 
     def share_of_batch(self, images: int) -> int:
