@@ -39,6 +39,7 @@ def test_a_run_begins_with_the_weights_of_its_start(begun: Path, tiny_data: Path
         (("--normalisation", "half"), "takes images normalised otherwise"),
         (("--seed", "1"), "was trained on images that this run holds out"),
         (("--start", "nowhere.pt"), "nowhere.pt"),
+        (("--optimizer", "muon"), "lenet has no batch norm to make up for it; train with --optimizer sgd"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(

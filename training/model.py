@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -27,6 +28,10 @@ def build_model(recipe: Recipe, training: ImageSet, device: torch.device) -> Cla
     if isinstance(model.network, CifarNet):
         model.network.whiten(model.preprocess(torch.from_numpy(training.sample(_WHITENING_IMAGES).images)))
     return model.to(device).to(memory_format=torch.channels_last)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def wrap(network: nn.Module, recipe: Recipe, world: World) -> Callable[[Tensor], Tensor]:

@@ -12,9 +12,10 @@ from training.precision import fast_dtype
 class Muon(torch.optim.Optimizer):
     """Momentum whose every update is made orthogonal (Jordan et al. 2024, "Muon").
 
-    For filters [out, in, k, k] that a batch norm follows, read as matrices [out, in*k*k]: their norm does not change
-    the function, so it is kept at sqrt(out) and `lr` alone is the relative size of a step, as in airbench94_muon.
-    Filters of one shape are computed together: a GPU is asked once for all of them.
+    For filters [out, in, k, k], read as matrices [out, in*k*k], whose norm is kept at sqrt(out), so that `lr` alone is
+    the relative size of a step, as in airbench94_muon. Where a batch norm follows, their norm does not change the
+    function. Elsewhere it does: fresh weights learn with it all the same, trained ones lose at the first step what they
+    have learnt. Filters of one shape are computed together: a GPU is asked once for all of them.
     """
 
     def __init__(self, params: Iterable[Tensor], *, lr: float, momentum: float) -> None:

@@ -15,7 +15,7 @@ from cifar_models.fold import fold_batch_norm
 from cifar_models.registry import create_model
 from training.distillation import Teacher
 from training.evaluation import predict
-from training.model import NORMALISATION
+from training.model import NORMALISATION, has_batch_norm
 from training.narrowing import narrowed_like
 from training.run import Run
 
@@ -66,6 +66,11 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
         if network is None:
             raise InputError(f"The start {path} is of {checkpoint.architecture}, and the run of {run.recipe.model}.")
         classifier.network = network
+    if run.recipe.optimizer == "muon" and not has_batch_norm(classifier):
+        raise InputError(
+            f"Muon would change the norms of the filters of the start {path}, and {run.recipe.model} has no batch norm "
+            "to make up for it; train with --optimizer sgd."
+        )
     return classifier.state_dict()
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
@@ -17,7 +16,7 @@ from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.graph import GraphedStep
 from training.memory import enough_memory
-from training.model import average_of, build_model, wrap
+from training.model import average_of, build_model, has_batch_norm, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
 from training.precision import compute_dtype
 from training.recipe import Recipe
@@ -86,7 +85,7 @@ class Trainer:
 
     def check_batch(self) -> None:
         """Raises InputError for a batch that batch norm cannot be trained with: of one image there is no deviation."""
-        if self.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in self.model.modules()):
+        if self.batch_size == 1 and has_batch_norm(self.model):
             raise InputError(
                 f"{self.recipe.model} has batch norm, which needs at least two images in each process's batch; "
                 f"--batch-size must be at least {2 * self.world.size}, got {self.recipe.batch_size}."
