@@ -21,7 +21,7 @@ from training.recipes import RECIPES
 from training.run import locked
 from training.stop import StopRequest, StopVote
 from training.trainer import Trainer
-from training.world import World
+from training.world import World, join_world
 
 EPOCHS, BATCH = 5, "2"
 # 80 steps an epoch, so that a process that dies after the first epoch's line dies inside another epoch.
@@ -174,6 +174,15 @@ def test_a_device_that_the_processes_cannot_share_is_refused(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match=words):
         pick_device(name)
+
+
+def test_the_device_of_a_process_is_the_one_that_torch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    device = torch.device("cuda:1")
+    assert join_world(device) == World(device=device)
+    assert taken == [device]
 
 
 def test_all_processes_stop_early_together(tiny_data: Path, tmp_path: Path) -> None:

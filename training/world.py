@@ -94,13 +94,17 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo."""
+    """Meet the other processes when torchrun started this one (`WORLD_SIZE` is set), over NCCL or gloo.
+
+    Of CUDA devices, this process's becomes the one that torch means when it is told of none.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or each process would also take room on the first one
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return World()
+        return World(device=device)
     # DDP would import it later, and then it holds on to the group for good, whose threads `leave` could not end.
     importlib.import_module("torch._dynamo")
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # or each process would also take room on the first one
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
