@@ -12,6 +12,7 @@ from cifar_models.atomic import saving
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
+from cifar_models.memory import enough_memory
 
 _FORMAT = 1
 
@@ -81,11 +82,12 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU. Raises InputError when the file is missing, damaged or of another format."""
+    """Read a checkpoint onto the CPU. Raises InputError when it is missing, damaged, too large or of another format."""
     try:
         if not path.is_file():
             raise InputError(f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt.")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with enough_memory(f"There is no memory to read {path}; free some of it."):
+            content = torch.load(path, map_location="cpu", weights_only=True)
         found = content.pop("format")
         if found != _FORMAT:
             raise InputError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}; train it again.")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from test_recipes import few_images
+from test_training import too_large
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.errors import InputError
-from training.loop import Diverged, fit
+from training.loop import Diverged, fit, validate
 from training.recipes import RECIPES
 from training.run import EpochMetrics, Run
 from training.stop import StopRequest, StopVote
@@ -84,9 +85,18 @@ def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypat
         return keep(run, trainer)
 
     monkeypatch.setattr(Run, "checkpoint", checkpoint)
-    with pytest.raises(InputError, match="has no memory"):
+    with pytest.raises(InputError, match=r"has no memory .* in another folder \(--out\)\."):
         fit(trainer, run, StopRequest())
     assert load_checkpoint(run.best).epoch == 2
+
+
+def test_too_little_memory_to_validate_is_an_error_to_tell_other_processes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    monkeypatch.setattr(Trainer, "validate", lambda _: too_large())
+    with pytest.raises(InputError, match="has no memory"):
+        validate(trainer, 0)
 
 
 def test_a_run_that_failed_goes_on_from_the_further_of_its_checkpoints(run: Run) -> None:
@@ -132,6 +142,17 @@ def test_a_run_of_a_time_with_fewer_fields_goes_on(run: Run) -> None:
     replace(saved, recipe={**older, "cutmix": 0.5}).save(run.last)
     with pytest.raises(InputError, match=r"cutmix was 0\.5"):
         run.resume(trainer)
+
+
+def test_a_run_goes_on_compiled_or_not_and_under_other_tags(run: Run) -> None:
+    trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
+    train(run, trainer, ACCURACIES[0])
+    saved = load_checkpoint(run.last)
+    replace(saved, recipe={**saved.recipe, "compile": True, "tensorboard": "seed000"}).save(run.last)
+    run.resume(trainer)
+    train(run, trainer, ACCURACIES[1])
+    run.finish(trainer)
+    assert load_checkpoint(run.last).recipe == saved.recipe
 
 
 def test_epochs_that_are_long_beside_saving_are_written_one_by_one(run: Run) -> None:

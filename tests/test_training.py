@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_resuming_on_other_data_is_refused(killed: Path, tiny_data: Path, tmp_pa
 )
 def test_a_run_is_not_mixed_with_another(killed: Path, tiny_data: Path, options: tuple[str, ...], words: str) -> None:
     assert words in refusal(killed, *RECIPE, *options, "--data", tiny_data)
+
+
+def test_a_run_that_would_hold_out_other_images_does_not_go_on(killed: Path, tiny_data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    saved = load_checkpoint(folder / "last.pt")
+    replace(saved, validation=(saved.validation + 1) % 200).save(folder / "last.pt")
+    line = refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
+    assert "holds out other images" in line
+    assert saved.source_revision in line
+
+
+def too_large(*_: object, **__: object) -> None:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")  # torch's own
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("torch.load", "There is no memory to read "), ("torch.optim.SGD.load_state_dict", "cpu has no memory to go on")],
+)
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(
+    killed: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, what: str, words: str
+) -> None:
+    monkeypatch.setattr(what, too_large)
+    assert refusal(killed, "--resume", *RECIPE, "--data", tiny_data).startswith(words)
 
 
 def test_a_run_whose_disk_had_room_for_its_best_checkpoint_only_goes_on_from_there(

@@ -23,6 +23,7 @@ from training.recipe import DEFAULTS, Recipe
 from training.trainer import Trainer
 
 _PATIENCE = 20  # times as long as it took to write the checkpoints, until they are written again
+_FREE = ("compile", "tensorboard")  # fields of a recipe that change no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +141,23 @@ class Run:
         )
 
     def resume(self, trainer: Trainer) -> None:
-        """Go on where the run was saved. Raises InputError when recipe, data or teachers are not those of the run."""
+        """Go on where the run was saved. Raises InputError when recipe, data or teachers are not those of the run.
+
+        Of the recipe, what changes no result may be another.
+        """
         path, saved = self.newest()
         was = {**DEFAULTS, **saved.recipe}  # which may be of a time when there were fewer fields
-        changed = [name for name, value in asdict(self.recipe).items() if was[name] != value]
+        changed = [name for name, value in asdict(self.recipe).items() if was[name] != value and name not in _FREE]
         if changed:
             values = ", ".join(f"{name} was {was[name]}" for name in changed)
             raise InputError(f"{self.folder} was trained by another recipe ({values}); name another folder with --out.")
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
+        if not torch.equal(saved.validation, torch.from_numpy(self.validation)):
+            raise InputError(
+                f"{self.folder} holds out other images to choose by than this version would; it was trained "
+                f"{way_back(saved)}"
+            )
         for teacher, digest in self.ancestors.items():
             if saved.ancestors.get(teacher, digest) != digest:
                 raise InputError(f"{teacher} is not what {self.folder} learned from any more; put it back as it was.")
@@ -159,10 +168,11 @@ class Run:
             self.source_revision = saved.source_revision.removesuffix(DIRTY) + DIRTY
         try:
             trainer.restore(saved.training_state, [metrics.validation_loss for metrics in self.history])
+        except InputError:
+            raise
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
-                f"{path} does not fit {self.recipe.model} as it is built now; it was trained by revision "
-                f"{saved.source_revision}: go on with that one, or train anew in another folder."
+                f"{path} does not fit {self.recipe.model} as it is built now; it was trained {way_back(saved)}"
             ) from error
 
     def newest(self) -> tuple[Path, Checkpoint]:
@@ -170,6 +180,10 @@ class Run:
         paths = [path for path in (self.last, self.best) if path.exists()]
         found = {path: load_checkpoint(path) for path in paths or [self.last]}
         return max(found.items(), key=lambda item: (item[1].epoch, item[1].training_state["step"]))
+
+
+def way_back(saved: Checkpoint) -> str:
+    return f"by revision {saved.source_revision}: go on with that one, or train anew in another folder (--out)."
 
 
 def goodness(metrics: EpochMetrics) -> tuple[float, float]:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
+from cifar_models.memory import enough_memory
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
 from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.graph import GraphedStep
-from training.memory import enough_memory
 from training.model import average_of, build_model, has_batch_norm, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
 from training.precision import compute_dtype
@@ -202,12 +202,14 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any], validation_losses: Sequence[float]) -> None:
-        """Go on where `state` was taken, bit for bit on the CPU."""
-        self.model.network.load_state_dict(state["network"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        """Go on where `state` was taken, bit for bit on the CPU. Raises InputError when there is no memory for it."""
+        advice = "free some of it, or try another --device"
+        with enough_memory(f"{self.device} has no memory to go on with {self.recipe.model}; {advice}."):
+            self.model.network.load_state_dict(state["network"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
         self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
         self.correct = [torch.tensor(share, device=self.device) for share in state["correct"]]
