@@ -2,12 +2,12 @@
 
 import ctypes
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cifar_models.atomic import abandoned, partial_of
 from cifar_models.errors import InputError
 
 _HERE = -100  # AT_FDCWD: relative paths begin in the working folder
@@ -22,7 +22,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     macOS, there is for a moment none, and if one is killed then the next call begins with putting the old one back.
     What else killed ones left beside `folder` is removed. Raises InputError when it cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial = partial_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         clear_abandoned(folder)
@@ -43,27 +43,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def clear_abandoned(folder: Path) -> None:
-    """Remove what processes that are gone left of `folder`; what they put aside takes its place if there is none."""
-    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.partial(\.aside)?")
-    for path in list(folder.parent.iterdir()):
-        match = pattern.fullmatch(path.name)
-        # A killed process may have had our number: in a container, all have the same.
-        if not match or (int(match[1]) != os.getpid() and is_running(int(match[1]))):
-            continue
-        if match[2] and not folder.exists():
-            path.rename(folder)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what killed processes left of `folder`; what they put aside takes its place if there is none."""
+    old = list(abandoned(folder.parent, aside(folder)))
+    if old and not folder.exists():
+        old.pop().rename(folder)
+    for path in [*old, *abandoned(folder.parent, folder.name)]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # asks, and sends nothing
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):  # somebody else's, or no number of ours
-        return True
-    return True
+def aside(folder: Path) -> str:
+    """What `folder` is called while another one takes its place; no bundle has such a name."""
+    return f"{folder.name}~"
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -71,11 +61,11 @@ def exchange(one: Path, other: Path) -> None:
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return
-    aside = one.with_name(f"{one.name}.aside")
-    other.rename(aside)
+    old = partial_of(other.with_name(aside(other)))
+    other.rename(old)
     try:
         one.rename(other)
     except OSError:
-        aside.rename(other)
+        old.rename(other)
         raise
-    aside.rename(one)
+    old.rename(one)

@@ -175,10 +175,10 @@ def test_only_what_an_export_of_this_bundle_left_whose_process_is_gone_is_remove
         f".other.{gone.pid}.partial",
         f".tiny.more.{gone.pid}.partial",
         f"tiny.{gone.pid}.partial",
-        f".tiny.{gone.pid}.partial.aside.more",
+        f".tiny~~.{gone.pid}.partial",
         ".tiny.notes.partial",
     }
-    for name in ("tiny", abandoned, f"{abandoned}.aside", *others):
+    for name in ("tiny", abandoned, f".tiny~.{gone.pid}.partial", *others):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.onnx").touch()
     with replacing_folder(tmp_path / "tiny") as partial:
@@ -228,7 +228,7 @@ def test_an_export_that_cannot_take_the_place_of_the_old_one_leaves_it(
     rename = Path.rename
 
     def renaming(path: Path, to: Path) -> Path:
-        if path.suffix == ".partial":
+        if path.name.startswith(".tiny."):  # the new one
             raise PermissionError(1, "Operation not permitted", str(path))
         return rename(path, to)
 

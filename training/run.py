@@ -1,19 +1,20 @@
 """A run folder: the checkpoints and the metrics of one training run."""
 
+import errno
 import fcntl
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
-from cifar_models.atomic import saving
+from cifar_models.atomic import abandoned, saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
@@ -24,6 +25,7 @@ from training.trainer import Trainer
 
 _PATIENCE = 20  # times as long as it took to write the checkpoints, until they are written again
 _FREE = ("compile", "tensorboard")  # fields of a recipe that change no result
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a filesystem that has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,10 @@ def read_metrics(folder: Path) -> list[EpochMetrics]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the run folder and hold it. Raises InputError when that fails or another process trains in it."""
+    """Make the run folder and hold it, and remove what killed processes left half written there.
+
+    Raises InputError when that fails or another process trains in it; where the filesystem has no locks, nobody knows.
+    """
     make_folder(folder)
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -210,6 +215,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
     try:
         take(descriptor, folder)
+        remove_abandoned(folder, folder / "tensorboard")
         yield
     finally:
         os.close(descriptor)
@@ -220,6 +226,19 @@ def take(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise InputError(f"{folder} is in use by another training process; name another folder with --out.") from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise InputError(
+                f"{folder} cannot be locked ({error.strerror}); name another folder with --out."
+            ) from error
+
+
+def remove_abandoned(*folders: Path) -> None:
+    """Remove the files that killed processes left half written there, as far as that can be done."""
+    for folder in folders:
+        with suppress(OSError):
+            for path in abandoned(folder):
+                path.unlink()
 
 
 def make_folder(folder: Path) -> None:
