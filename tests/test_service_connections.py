@@ -219,11 +219,40 @@ def test_a_request_whose_body_breaks_off_after_its_answer_has_no_second_one(
     assert answers.count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize("wrong", [b"nonsense\r\n\r\n", b"GET  HTTP/1.1\r\n\r\n"])
+def test_what_is_no_http_is_told_after_a_body_that_nobody_wanted(server: ServerProcess, wrong: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(post_head(1, "text/plain"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 415")
+        connection.sendall(b"x" + wrong)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400")
+
+
+EXPECT = b"\r\nExpect: 100-continue\r\n\r\n"
+
+
 def test_who_is_refused_before_it_sends_its_body_asks_over_another_connection(server: ServerProcess) -> None:
     """It may send the body, or the next request: nobody could tell one from the other."""
-    expecting = post_head(3072, "text/plain").replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
     with connected(server) as connection:
-        connection.sendall(expecting)
+        connection.sendall(post_head(3072, "text/plain").replace(b"\r\n\r\n", EXPECT))
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 415")
     assert b"\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize(
+    "asked", [ASK.removesuffix(b"\r\n") + EXPECT, post_head(9, "text/plain").strip() + EXPECT + bytes(9)]
+)
+def test_who_has_sent_its_body_is_answered_over_the_same_connection(server: ServerProcess, asked: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(asked + ASK + b"Connection: close\r\n\r\n")
+        answers = read_to_end(connection)
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert answers.count(b"connection: close") == 1
+
+
+def test_who_sends_on_after_its_last_request_reads_all_answers(server: ServerProcess) -> None:
+    with connected(server, receive_buffer=4096) as connection:
+        connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 20 + ASK + b"Connection: close\r\n\r\n")
+        connection.sendall((ASK + b"\r\n") * 10_000)
+        assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == 21

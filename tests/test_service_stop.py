@@ -65,6 +65,20 @@ def ask_until_refused(server: ServerProcess, stop_after: int | None) -> list[htt
                 return responses
 
 
+def test_who_has_sent_ahead_reads_whole_answers_after_sigterm(stopping: ServerProcess) -> None:
+    received = b""
+    with connected(stopping, receive_buffer=4096) as connection:
+        connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 3000)
+        received += connection.recv(65536)
+        stopping.process.terminate()
+        while data := connection.recv(65536):  # and no reset
+            received += data
+    assert stopping.process.wait(timeout=60) == 0
+    head, _, body = received[received.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    assert b"\r\nconnection: close" in head
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+
+
 def test_under_load_every_request_is_answered_or_cleanly_refused_after_sigterm(stopping: ServerProcess) -> None:
     with ThreadPoolExecutor(CLIENTS) as threads:
         found = list(threads.map(partial(ask_until_refused, stopping), (10, *(None,) * (CLIENTS - 1))))

@@ -22,6 +22,7 @@ import os
 import resource
 import socket
 import struct
+import weakref
 from asyncio import constants, sslproto
 from collections.abc import Callable
 from functools import cache
@@ -47,14 +48,16 @@ _FAREWELL = 1.0  # seconds that a silent connection has for one more request whe
 
 _MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of others usually takes 8 to 32 KB
 _HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
-_PIECE = 4096  # bytes that are parsed at once: of the tiniest requests 227, which take half a megabyte
+_PIECE = 4096  # bytes that are parsed at once, if not of one body: 227 of the tiniest requests take half a megabyte
 
 _OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
 
 _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
-EXPECTING = "cifar.expecting"  # in that of one whose client asks whether to send the body: uvicorn's cycle of it
+EXPECTING = (
+    "cifar.expecting"  # in that of one whose client asks whether to send the body: a weak reference to its cycle
+)
 
 
 def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
@@ -104,6 +107,7 @@ class Connection(HttpToolsProtocol):
         self._lingering = False
         self._in_header = False
         self._header_bytes = 0
+        self._body_bytes = 0  # that are left of a body whose length is known
         self._idle_bytes = 0  # in a row, that were no body and ended no header
         self._unreadable: str | None = None  # why nothing can be read any more, to be said when it is its turn
         self._header_timer: asyncio.TimerHandle | None = None
@@ -122,6 +126,9 @@ class Connection(HttpToolsProtocol):
         self.resume_writing()
         self._leave()
         super().connection_lost(exc)
+        # Requests that were not begun hold on to this connection, and would until the collector comes.
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment]
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
         cast(Pairing, self.transport).forget()
 
@@ -140,8 +147,9 @@ class Connection(HttpToolsProtocol):
         """As much of it as no request waits before."""
         left = memoryview(data)
         while left and not self.pipeline and not self._ends:
-            self._parse_piece(left[:_PIECE])
-            left = left[_PIECE:]
+            size = max(_PIECE, self._body_bytes)
+            self._parse_piece(left[:size])
+            left = left[size:]
         self.flow.keep(b"" if self._ends else bytes(left))
         # What came was no whole header: a part of one, empty lines, or a body whose answer is known already.
         if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
@@ -149,8 +157,10 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _ends(self) -> bool:
-        """Whether nothing more will be read."""
-        return self._unreadable is not None or self.transport.is_closing()
+        """Whether nothing more will be read, but for the rest of a body."""
+        if self._unreadable is not None or self.transport.is_closing():
+            return True
+        return self._lingering and not self.cycle.more_body
 
     def _parse_piece(self, data: memoryview) -> None:
         self._idle_bytes += len(data)
@@ -160,7 +170,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_header = True
-        self._header_bytes = self._idle_bytes = 0
+        self._header_bytes = self._body_bytes = self._idle_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -168,6 +178,7 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_body(self, body: bytes) -> None:
+        self._body_bytes -= len(body)
         self._idle_bytes = 0
         super().on_body(body)
 
@@ -179,6 +190,8 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + _HEADER_LINE)
+        if len(name) == 14 and name.lower() == b"content-length":
+            self._body_bytes = int(value)  # of digits, or the parser had refused it
         if self._in_header:  # and not behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
             super().on_header(name, value)
 
@@ -191,7 +204,7 @@ class Connection(HttpToolsProtocol):
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         super().on_headers_complete()
         if self.expect_100_continue:
-            self.scope[EXPECTING] = self.cycle  # type: ignore[literal-required]
+            self.scope[EXPECTING] = weakref.ref(self.cycle)  # type: ignore[literal-required]
         if self._crowded or self.draining:
             self.cycle.keep_alive = False
 
@@ -202,6 +215,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._idle_bytes = 0
         super().on_message_complete()
+        self.cycle.more_body = False  # of what is answered already, too
         self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
         if self._lingering:
             self._close()
@@ -213,8 +227,8 @@ class Connection(HttpToolsProtocol):
         if self._unreadable is not None and not self.transport.is_closing():
             self.send_400_response(self._unreadable)
         elif not self.transport.is_closing():
-            if later := self.flow.later:
-                self._parse(later)
+            if self.flow.later and not self.pipeline:
+                self._parse(self.flow.later)
             self.flow.resume_reading()
         if self.transport.is_closing() and self._header_timer is None:
             self._header_timer = self.loop.call_later(self.seconds, self._reset)  # the client may not read the answer
@@ -302,10 +316,17 @@ class Connection(HttpToolsProtocol):
             self._header_timer = self.loop.call_later(self.seconds, self._reset)
 
     def _lingers(self) -> bool:
-        """Whether the connection stays for the rest of a body whose answer was the last (RFC 9112, section 9.6)."""
-        if self._lingering or self.cycle is None or not self.cycle.response_complete or not self.cycle.more_body:
+        """Whether the connection stays for what the client still sends, whose last answer this was.
+
+        The system would reset it, and with it what the client has not read (RFC 9112, section 9.6).
+        """
+        if self._lingering or self.cycle is None or not self.cycle.response_complete:
+            return False
+        if not (self.cycle.more_body or self.flow.later or self.flow.read_paused):
             return False
         self._lingering = True
+        self.flow.later = b""
+        self.flow.resume_reading()
         if self.transport.can_write_eof():  # not where it is encrypted
             with contextlib.suppress(OSError):  # the client has gone
                 self.transport.write_eof()

@@ -39,8 +39,7 @@ class Door:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), name]
-                if EXPECTING in scope and scope[EXPECTING].waiting_for_100_continue:
-                    # Nobody knows whether the client sends its body all the same (RFC 9110, section 10.1.1).
+                if EXPECTING in scope and is_unasked(scope[EXPECTING]()):
                     message["headers"].append((b"connection", b"close"))
             return send(message)
 
@@ -84,3 +83,8 @@ class Door:
         self._metrics.ended(trace)
         client = scope.get("client")
         self._log.ended(trace, client[0] if client else "")
+
+
+def is_unasked(cycle: Any) -> bool:
+    """Whether nobody knows if the client will send the body that it asked leave for (RFC 9110, section 10.1.1)."""
+    return cycle is not None and cycle.waiting_for_100_continue and cycle.more_body
