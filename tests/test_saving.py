@@ -85,7 +85,9 @@ def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypat
         return keep(run, trainer)
 
     monkeypatch.setattr(Run, "checkpoint", checkpoint)
-    with pytest.raises(InputError, match=r"has no memory .* in another folder \(--out\)\."):
+    with pytest.raises(
+        InputError, match=r"has no memory .* in another folder \(--out\) if this one holds a checkpoint\."
+    ):
         fit(trainer, run, StopRequest())
     assert load_checkpoint(run.best).epoch == 2
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from bodies import assert_right, pictures, post, raw
 from conftest import ServerProcess, serving
-from wire import connected, post_head, read_to_end
+from wire import connected, post_head, read_to_end, sending
 
 LIMIT = 4
 
@@ -251,8 +251,19 @@ def test_who_has_sent_its_body_is_answered_over_the_same_connection(server: Serv
     assert answers.count(b"connection: close") == 1
 
 
+LONG = b"GET /docs.json HTTP/1.1\r\nHost: here\r\n"
+
+
 def test_who_sends_on_after_its_last_request_reads_all_answers(server: ServerProcess) -> None:
-    with connected(server, receive_buffer=4096) as connection:
-        connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 20 + ASK + b"Connection: close\r\n\r\n")
-        connection.sendall((ASK + b"\r\n") * 10_000)
+    sent = (LONG + b"\r\n") * 20 + ASK + b"Connection: close\r\n\r\n" + (ASK + b"\r\n") * 200_000
+    with connected(server, receive_buffer=4096) as connection, sending(connection, sent):
         assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == 21
+
+
+def test_who_sends_on_over_one_connection_too_many_reads_its_answer(narrow: ServerProcess) -> None:
+    with ExitStack() as stack:
+        hold(stack, narrow, LIMIT)
+        with connected(narrow, receive_buffer=4096) as connection, sending(connection, (LONG + b"\r\n") * 200_000):
+            head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+    assert b"\r\nconnection: close" in head
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head

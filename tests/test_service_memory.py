@@ -217,6 +217,8 @@ def test_what_has_come_too_late_is_let_go_and_what_a_thread_works_on_is_waited_f
             await asyncio.wait([waiting])
             del waiting, task
             assert held() is None
+            running.cancel()
+            await asyncio.sleep(0)
             assert not running.done()
             free.set()
             await asyncio.wait([running])

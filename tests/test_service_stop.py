@@ -15,7 +15,7 @@ import pytest
 from bodies import assert_right, pictures, post, raw
 from conftest import ROOT, ServerProcess, serving
 from memory import workers
-from wire import connected, post_head, read_to_end
+from wire import PATIENCE, connected, post_head, read_to_end, sending
 
 # In every process of the server: a white image hangs the engine for ever, in a thread that Python waits for at its end.
 HANGING = """
@@ -67,8 +67,8 @@ def ask_until_refused(server: ServerProcess, stop_after: int | None) -> list[htt
 
 def test_who_has_sent_ahead_reads_whole_answers_after_sigterm(stopping: ServerProcess) -> None:
     received = b""
-    with connected(stopping, receive_buffer=4096) as connection:
-        connection.sendall(b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 3000)
+    ahead = b"GET /docs.json HTTP/1.1\r\nHost: here\r\n\r\n" * 200_000
+    with connected(stopping, receive_buffer=4096) as connection, sending(connection, ahead):
         received += connection.recv(65536)
         stopping.process.terminate()
         while data := connection.recv(65536):  # and no reset
@@ -157,14 +157,16 @@ def test_a_worker_whose_engine_does_not_come_back_is_replaced(tmp_path: Path, mo
         (worker,) = workers(server)
         with httpx.Client(base_url=server.url, timeout=30) as client:
             assert post(client, raw(np.full((1, 32, 32, 3), 255, np.uint8))).status_code == 504
-        end = time.monotonic() + RECOVERY
+        end = time.monotonic() + PATIENCE
         while workers(server) == [worker]:
             assert time.monotonic() < end, server.log.read_text()
             with suppress(httpx.TransportError):
                 httpx.get(f"{server.url}/livez", timeout=RECOVERY)
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
-            assert_right(post(client, raw(pictures(3))), pictures(3))
+            while (response := post(client, raw(pictures(3)))).status_code == 504:  # the machine does other things too
+                assert time.monotonic() < end
+        assert_right(response, pictures(3))
 
 
 @pytest.mark.parametrize("containerized", [False, True])

@@ -2,9 +2,10 @@
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from conftest import ServerProcess
@@ -27,6 +28,22 @@ def connected(server: ServerProcess, *, receive_buffer: int | None = None) -> It
 def post_head(length: int, content_type: str = "application/octet-stream") -> bytes:
     lines = (b"POST /classify HTTP/1.1", b"Host: here", b"Content-Type: %b" % content_type.encode())
     return b"\r\n".join((*lines, b"Content-Length: %d" % length, b"", b""))
+
+
+@contextmanager
+def sending(connection: socket.socket, data: bytes) -> Iterator[None]:
+    """Send it meanwhile, however little the server reads of it."""
+
+    def send() -> None:
+        with suppress(OSError):  # the server has gone
+            connection.sendall(data)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    yield
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    thread.join()
 
 
 def read_to_end(connection: socket.socket) -> bytes:

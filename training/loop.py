@@ -14,7 +14,7 @@ from training.run import EpochMetrics, Run
 from training.schedule import should_stop
 from training.stop import StopRequest, StopVote
 from training.tensorboard import write_epoch
-from training.trainer import Trainer
+from training.trainer import ELSEWHERE, Trainer
 
 _LOOK_SECONDS = 0.5  # between two looks at the loss: each makes the device wait
 
@@ -126,9 +126,8 @@ def check_finite(trainer: Trainer, epoch: int, losses: Tensor, *, first_step: in
     step = first_step + int(wrong[0])
     recipe, factor = trainer.recipe, trainer.lr_factor(epoch, step)
     rates = [("--lr", recipe.lr)] + ([("--filter-lr", recipe.filter_lr)] if recipe.optimizer == "muon" else [])
-    elsewhere = ", in another folder (--out)" if epoch else ""  # a run that was saved keeps its recipe
     raise Diverged(
         f"The loss is {losses[int(wrong[0])].item()} at step {step + 1} of epoch {epoch + 1}: the run diverged, at "
         + " and ".join(f"{option} {rate * factor:.2e} (peak {rate:g})" for option, rate in rates)
-        + f". What was saved before is intact; try a lower learning rate{elsewhere}."
+        + f". What was saved before is intact; try a lower learning rate, {ELSEWHERE}."
     )

@@ -24,7 +24,7 @@ from training.recipe import DEFAULTS, Recipe
 from training.trainer import Trainer
 
 _PATIENCE = 20  # times as long as it took to write the checkpoints, until they are written again
-_FREE = ("compile", "tensorboard")  # fields of a recipe that change no result
+_FREE = ("compile", "tensorboard")  # fields of a recipe that say how it is computed and shown, not what is learnt
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a filesystem that has none
 
 
@@ -145,7 +145,7 @@ class Run:
     def resume(self, trainer: Trainer) -> None:
         """Go on where the run was saved. Raises InputError when recipe, data or teachers are not those of the run.
 
-        Of the recipe, what changes no result may be another.
+        Of the recipe, what says how it is computed and shown may be another.
         """
         path, saved = self.newest()
         was = {**DEFAULTS, **saved.recipe}  # which may be of a time when there were fewer fields
@@ -206,7 +206,8 @@ def read_metrics(folder: Path) -> list[EpochMetrics]:
 def locked(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it, and remove what killed processes left half written there.
 
-    Raises InputError when that fails or another process trains in it; where the filesystem has no locks, nobody knows.
+    Raises InputError when that fails or another process trains in it. Where the filesystem has no locks nobody knows
+    whether one does, and nothing is removed.
     """
     make_folder(folder)
     try:
@@ -214,14 +215,15 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
     try:
-        take(descriptor, folder)
-        remove_abandoned(folder, folder / "tensorboard")
+        if take(descriptor, folder):
+            remove_abandoned(folder, folder / "tensorboard")
         yield
     finally:
         os.close(descriptor)
 
 
-def take(descriptor: int, folder: Path) -> None:
+def take(descriptor: int, folder: Path) -> bool:
+    """Whether it is held now; raises InputError when it should be and is not."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -231,13 +233,15 @@ def take(descriptor: int, folder: Path) -> None:
             raise InputError(
                 f"{folder} cannot be locked ({error.strerror}); name another folder with --out."
             ) from error
+        return False
+    return True
 
 
 def remove_abandoned(*folders: Path) -> None:
     """Remove the files that killed processes left half written there, as far as that can be done."""
     for folder in folders:
-        with suppress(OSError):
-            for path in abandoned(folder):
+        for path in abandoned(folder) if folder.exists() else ():
+            with suppress(OSError):
                 path.unlink()
 
 

@@ -23,6 +23,7 @@ from training.recipe import Recipe
 from training.schedule import lr_factor
 from training.world import World
 
+ELSEWHERE = "in another folder (--out) if this one holds a checkpoint"  # whose recipe is kept
 _VALIDATION_BATCH = 1000  # at most, and never more than a training batch
 
 
@@ -70,8 +71,7 @@ class Trainer:
     def enough_memory(self) -> AbstractContextManager[None]:
         """Around steps and validation: raises InputError when they do not fit, with the batch size to try."""
         batch_size = self.batch_size * self.world.size
-        elsewhere = ", in another folder (--out)" if self.epoch or self.step else ""  # a run keeps its recipe
-        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate{elsewhere}"
+        advice = f"try --batch-size {max(1, batch_size // 2)}, with half the learning rate, {ELSEWHERE}"
         return enough_memory(f"{self.device} has no memory for batches of {batch_size}; {advice}.")
 
     def share_of_batch(self, images: int) -> int:

@@ -55,9 +55,8 @@ _OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet count
 _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
-EXPECTING = (
-    "cifar.expecting"  # in that of one whose client asks whether to send the body: a weak reference to its cycle
-)
+# In that of one whose client asks whether to send the body: a weak reference to uvicorn's cycle of it.
+EXPECTING = "cifar.expecting"
 
 
 def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
@@ -146,7 +145,7 @@ class Connection(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         """As much of it as no request waits before."""
         left = memoryview(data)
-        while left and not self.pipeline and not self._ends:
+        while left and not self.pipeline and not self._ends and not self._is_last:
             size = max(_PIECE, self._body_bytes)
             self._parse_piece(left[:size])
             left = left[size:]
@@ -161,6 +160,11 @@ class Connection(HttpToolsProtocol):
         if self._unreadable is not None or self.transport.is_closing():
             return True
         return self._lingering and not self.cycle.more_body
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether the newest request has come whole and none will be begun after it."""
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.keep_alive
 
     def _parse_piece(self, data: memoryview) -> None:
         self._idle_bytes += len(data)
@@ -224,7 +228,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._forget()
         super().on_response_complete()
-        if self._unreadable is not None and not self.transport.is_closing():
+        if self._unreadable is not None and not self.transport.is_closing() and not self._lingering:
             self.send_400_response(self._unreadable)
         elif not self.transport.is_closing():
             if self.flow.later and not self.pipeline:
@@ -320,11 +324,16 @@ class Connection(HttpToolsProtocol):
 
         The system would reset it, and with it what the client has not read (RFC 9112, section 9.6).
         """
-        if self._lingering or self.cycle is None or not self.cycle.response_complete:
+        answered = self._answering
+        if self._lingering or answered is None or not answered.response_complete:
             return False
-        if not (self.cycle.more_body or self.flow.later or self.flow.read_paused):
+        ahead = self.pipeline or self.flow.later or self.flow.read_paused or self._unreadable is not None
+        if not (answered.more_body or ahead):
             return False
         self._lingering = True
+        if self.pipeline:
+            self.pipeline.clear()
+            self.cycle = answered
         self.flow.later = b""
         self.flow.resume_reading()
         if self.transport.can_write_eof():  # not where it is encrypted

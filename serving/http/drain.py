@@ -24,6 +24,7 @@ from typing import Any
 import uvicorn
 
 from serving.http.connection import Connection
+from serving.http.last_resort import Worker
 from serving.http.parent import END
 from serving.http.server import Server
 from serving.observing.metrics import FOLDER
@@ -119,3 +120,4 @@ def drain_on_sigterm(server: Server, *, alone: bool) -> None:
     if isinstance(front, uvicorn.Server):
         drain = Drain(server, front, alone=alone)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)
+        Worker.is_ready = True

@@ -249,7 +249,7 @@ async def run(threads: Executor | None, function: Callable[..., T], *args: objec
     except asyncio.CancelledError:
         if future.cancel():
             work.clear()  # the executor keeps what was cancelled until its turn
-        else:
-            with suppress(Exception):
-                await asyncio.wrap_future(future)
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([asyncio.wrap_future(future)])
         raise
