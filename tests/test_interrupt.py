@@ -19,7 +19,7 @@ from cifar_models.checkpoint import load_checkpoint
 from cifar_models.errors import InputError
 from training.recipes import RECIPES
 from training.run import EpochMetrics, Run
-from training.trainer import Trainer
+from training.trainer import ELSEWHERE, Trainer
 from training.world import World
 
 EPOCHS = 4
@@ -130,7 +130,8 @@ def test_too_little_memory_names_the_batch_to_try(tiny_data: Path, tmp_path: Pat
     done = command("short_of_memory", "900", *line, "--data", tiny_data, "--out", tmp_path / "run", check=False)
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2
-    assert error == "error: cpu has no memory for batches of 160; try --batch-size 80, with half the learning rate."
+    advice = f"try --batch-size 80, with half the learning rate, {ELSEWHERE}"
+    assert error == f"error: cpu has no memory for batches of 160; {advice}."
     assert not (tmp_path / "run" / "last.pt").exists()
 
 

@@ -194,10 +194,11 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + _HEADER_LINE)
+        if not self._in_header:  # but behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
+            return
         if len(name) == 14 and name.lower() == b"content-length":
             self._body_bytes = int(value)  # of digits, or the parser had refused it
-        if self._in_header:  # and not behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
-            super().on_header(name, value)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
