@@ -17,9 +17,10 @@ from cifar_models.errors import InputError
 from serving.description.answer_types import Answer
 from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
 from serving.http.app import App
-from serving.http.connection import Connection, allow_connections, stand_before
+from serving.http.connection import Connection
 from serving.http.door import Door
 from serving.http.drain import drain_on_sigterm
+from serving.http.front import allow_connections, stand_before
 from serving.http.parent import watch_over_workers
 from serving.http.server import Server
 from serving.observing.background import write_in_background

@@ -19,20 +19,15 @@ and the connection ends with the answer; beyond twice as many they are closed be
 import asyncio
 import contextlib
 import os
-import resource
 import socket
 import struct
 import weakref
-from asyncio import constants, sslproto
 from collections.abc import Callable
-from functools import cache
 from typing import Any, ClassVar, cast
 
-from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES, WS_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import Refusal, Unreadable
-from serving.http import loop
 from serving.http.answer import refusal_response
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
@@ -50,38 +45,11 @@ _MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of ot
 _HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
 _PIECE = 4096  # bytes that are parsed at once, if not of one body: 227 of the tiniest requests take half a megabyte
 
-_OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
-
 _TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 # In that of one whose client asks whether to send the body: a weak reference to uvicorn's cycle of it.
 EXPECTING = "cifar.expecting"
-
-
-def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
-    """Make uvicorn, which BentoML starts with "auto", use Connection; `front` is given BentoML's application."""
-    Connection.front = staticmethod(cache(front))
-    Connection.seconds = seconds
-    Connection.limit = limit
-    HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
-    # uvloop would take 256 KiB for each connection that is encrypted.
-    LOOP_FACTORIES["auto"] = LOOP_FACTORIES["asyncio"] if encrypted else f"{loop.__name__}:{loop.loop_factory.__name__}"
-    WS_PROTOCOLS["auto"] = None  # who offers to speak it is answered in HTTP, as `serving.http.upgrade` has it
-    # Before it has shown its certificate a connection owes something too, and is not counted; and for each that is
-    # encrypted asyncio would keep 256 KiB at hand to read into, of which a record fills 16 at most.
-    constants.SSL_HANDSHAKE_TIMEOUT = seconds
-    sslproto.SSLProtocol.max_size = 16 * 1024
-
-
-def allow_connections(limit: int) -> None:
-    """Raise this process's own limit of open files, often 1,024, as far as the system lets us, for so many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * limit + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(ValueError):  # macOS has a lower limit of its own
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class Connection(HttpToolsProtocol):
