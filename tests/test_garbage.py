@@ -37,6 +37,37 @@ def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPa
         gc.enable()
 
 
+@pytest.mark.parametrize("more", [b"", REQUEST * 1000])
+def test_a_connection_that_ends_before_its_answers_leaves_nothing(monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    expecting = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def main() -> None:
+        async with over_tcp(refuse, monkeypatch) as (server, port):
+            gc.collect()
+            gc.disable()
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(expecting + bytes(1000) + more)
+            async with asyncio.timeout(PATIENCE):
+                while not server.server_state.total_requests:
+                    await asyncio.sleep(0)
+                held = weakref.WeakSet([*server.server_state.connections])
+                writer.transport.abort()
+                while server.server_state.connections:
+                    await asyncio.sleep(0)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            assert not held
+
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"hi"})

@@ -40,10 +40,12 @@ def sending(connection: socket.socket, data: bytes) -> Iterator[None]:
 
     thread = threading.Thread(target=send)
     thread.start()
-    yield
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    thread.join()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def read_to_end(connection: socket.socket) -> bytes:
