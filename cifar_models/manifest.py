@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cifar_models.calibration import Calibration
+
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # beside the manifest, never elsewhere
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["validation", "test"]
@@ -154,7 +156,7 @@ class Manifest(Record):
     parameters: int
     labels: Annotated[list[str], Field(min_length=2)]  # in the order of the outputs
     input: Input
-    temperature: Annotated[float, Field(gt=0)]  # this and the next are what a `cifar_models.calibration` is made of
+    temperature: Annotated[float, Field(gt=0)]  # this and the next make the calibration
     sharpening: Annotated[float, Field(ge=0)] = 0.0
     weights_sha256: Sha256  # of the weights that all artifacts hold, the large ones rounded to float16
     rounding: Parity  # of those weights with the checkpoint's own
@@ -181,6 +183,10 @@ class Manifest(Record):
     def files(self) -> list[File]:
         """All that it names."""
         return [self.golden, *([self.card] if self.card else []), *self.artifacts]
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(self.temperature, self.sharpening)
 
     @property
     def usual(self) -> Artifact:

@@ -47,7 +47,7 @@ def check_description(bundle: Bundle, artifact: Artifact) -> None:
         labels=manifest.labels,
         mean=manifest.input.mean,
         std=manifest.input.std,
-        calibration=Calibration(manifest.temperature, manifest.sharpening),
+        calibration=manifest.calibration,
         weights_sha256=manifest.weights_sha256,
         trained_on=manifest.origin.data,
         source_revision=manifest.origin.source_revision,

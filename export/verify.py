@@ -52,7 +52,7 @@ def main() -> int:
 def check_proofs(bundle: Bundle) -> None:
     """Raises BundleError when the manifest does not say of every file that it passed every check."""
     manifest = bundle.manifest
-    calibration = Calibration(manifest.temperature, manifest.sharpening)
+    calibration = manifest.calibration
     check_proof("The rounding", manifest.rounding, ROUNDED, ROUNDING, calibration)
     for artifact in manifest.artifacts:
         check_proof(artifact.file, artifact.parity, EVERY, TOLERANCES[artifact.key], calibration)

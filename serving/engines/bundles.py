@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from cifar_models.bundle import MANIFEST, Bundle, BundleError, Probabilities, open_bundle
-from cifar_models.calibration import Calibration
 from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.errors import InputError
 from cifar_models.manifest import Artifact
@@ -197,8 +196,8 @@ def check_golden(bundle: Bundle, name: str, classify: Callable[[Pixels], Probabi
 
 def tolerance(bundle: Bundle, name: str) -> float:
     """Of a probability. On CUDA a logit may differ, and a steep calibration makes more of that, as the gate knows."""
-    kind, manifest = ENGINES[name], bundle.manifest
-    steepness = Calibration(manifest.temperature, manifest.sharpening).steepness if kind.cuda else 1.0
+    kind = ENGINES[name]
+    steepness = bundle.manifest.calibration.steepness if kind.cuda else 1.0
     return kind.atol * max(1.0, steepness)
 
 
