@@ -11,6 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cifar_models.picture import Pixels
+from export.quiet import errors_only
 from export.unpooled import skip_unpooled
 
 _BATCH = 32
@@ -32,8 +33,7 @@ class Batches(CalibrationDataReader):  # type: ignore[misc]
 
 def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: dict[str, str]) -> None:
     """Quantise the float32 `model`, calibrated on `images` uint8 [n, 32, 32, 3], and write it to `path`."""
-    logging.getLogger("root").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, errors_only(logging.getLogger()):  # the quantiser speaks as root
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
         onnx.save(model, plain)
         quant_pre_process(plain, prepared)

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cifar_models.classifier import Classifier
 from cifar_models.picture import Pixels
+from export.quiet import errors_only
 from export.runner import Outputs, Runner, Target
 
 OPSET = 20
@@ -19,17 +20,17 @@ _EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)  # a batch of 1 would be
 
 def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx.ModelProto:
     """Write the model to `path`, and return it with its weights as float32, as quantisation needs it."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        model,
-        (_EXAMPLE,),
-        input_names=["images"],
-        output_names=["logits", "probabilities"],
-        dynamic_shapes=({0: "batch"},),
-        opset_version=OPSET,
-        external_data=False,
-        verbose=False,
-    )
+    with errors_only(logging.getLogger("torch.onnx")):
+        program = torch.onnx.export(
+            model,
+            (_EXAMPLE,),
+            input_names=["images"],
+            output_names=["logits", "probabilities"],
+            dynamic_shapes=({0: "batch"},),
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
     assert program is not None
     graph = program.model_proto
     strip(graph)

@@ -1,6 +1,7 @@
 """What `python -m export` leaves behind: files that agree, describe themselves, and need none of our code."""
 
 import json
+import logging
 import subprocess
 import sys
 import zipfile
@@ -19,9 +20,11 @@ from cifar_models.bundle import open_bundle
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.manifest import Manifest
+from export.architectures import fresh_classifier
 from export.formats import FORMATS, open_runner
-from export.golden import golden_images
-from export.onnx_file import OPSET
+from export.golden import golden_images, smooth_images
+from export.int8_file import export_int8
+from export.onnx_file import OPSET, export_onnx
 from export.reference import weights_sha256
 from export.safetensors_file import load_safetensors
 from export.torchscript_file import quiet_torchscript
@@ -226,6 +229,15 @@ def test_every_graph_runs_in_a_process_without_our_code(tiny_bundle: Path, manif
         subprocess.run([sys.executable, "-I", "-c", ours + program, *files], cwd=tmp_path, check=True)
         with np.load(golden) as expected:
             assert np.abs(np.load(found) - expected[artifact.key]).max() <= 1e-6
+
+
+def test_writing_a_graph_silences_what_its_libraries_say_and_nobody_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = export_onnx(fresh_classifier("cifarnet"), tmp_path / "model.onnx", {})
+    export_int8(model, smooth_images(8), tmp_path / "model.int8.onnx", {})
+    logging.getLogger("serving").warning("heard")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["heard"]
 
 
 @pytest.mark.parametrize("key", FLOATS)
