@@ -9,9 +9,8 @@ import pytest
 from bodies import DEFAULT, assert_right, pictures, post, raw
 from conftest import MODELS, command, serving
 from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
+from engines import without_cuda
 from metrics_text import Figures
-
-from serving.engines.device import has_cuda
 
 
 def serve_in_vain(tmp_path: Path, **environment: str) -> str:
@@ -43,9 +42,6 @@ def test_a_damaged_default_bundle_stops_the_start_with_one_line(tmp_path: Path, 
     flip_bit(bundle / file)
     (line,) = serve_in_vain(tmp_path, CIFAR_BUNDLES=str(tmp_path / "models")).splitlines()
     assert line.startswith(f"error: {bundle / file} ")
-
-
-without_cuda = pytest.mark.skipif(has_cuda(), reason="says what happens where there is no CUDA device")
 
 
 @without_cuda
