@@ -18,7 +18,7 @@ from cifar_models.errors import InputError
 
 # About 14, 3 and 2 minutes on two slow cores (2.5 GHz, without bfloat16).
 _COMMANDS = {
-    "serving": ("bench.serving", "--seconds", "4", "--rounds", "3", "--overload", "30"),
+    "serving": ("bench.serving", "--seconds", "4", "--rounds", "2", "--overload", "30"),
     "growth": ("bench.growth", "--seconds", "4"),
     "training": ("bench.training", "--images", "2000", "--rounds", "3"),
 }

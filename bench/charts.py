@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from bench.growth import PARTS, Growth
 from bench.serving.open_loop import OpenLoop
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round, all_turns, pairs
+from bench.serving.rounds import CONNECTIONS, Round, ratio, turns_of
 from bench.serving.server import OURS
 from bench.serving.wrk import ClosedLoop
 from cifar_models.atomic import replacing
@@ -74,7 +74,8 @@ _STYLE: Any = {
 
 def draw_serving(report: Report, folder: Path) -> list[str]:
     """Draw what the report has; the names of the pictures."""
-    servers = [name for name in _NAMES if any(round_.closed.get(name) for round_ in report.rounds)]
+    asked = {turn.server for round_ in report.rounds for turn in round_.closed}
+    servers = [name for name in _NAMES if name in asked]
     names = []
     if OURS in servers and len(servers) > 1:
         names.append(ratios(report.rounds, [name for name in servers if name != OURS], folder))
@@ -112,10 +113,9 @@ def ratios(rounds: Sequence[Round], others: Sequence[str], folder: Path) -> str:
         for point, connections in enumerate(CONNECTIONS):
             shade = 0.35 + 0.65 * point / max(1, len(CONNECTIONS) - 1)
             for row, name in enumerate(others):
-                values = [ours.rate / other.rate for ours, other in pairs(rounds, name, connections)]
-                if not values:
+                value = ratio(rounds, name, connections)
+                if value is None:
                     continue
-                value = median(values)
                 place = row + (point - (len(CONNECTIONS) - 1) / 2) * height
                 label = f"{connections} connection{'s' * (connections > 1)}" if row == 0 else None
                 plot.barh(place, value - 1, height * 0.86, left=1, color=_COLOURS[OURS], alpha=shade, label=label)
@@ -143,7 +143,7 @@ def throughput(rounds: Sequence[Round], servers: Sequence[str], folder: Path) ->
         ]
         for plot, title, value in values:
             for name in servers:
-                points = [median(map(value, all_turns(rounds, name, many))) for many in CONNECTIONS]
+                points = [median(map(value, turns_of(rounds, name, many))) for many in CONNECTIONS]
                 plot.plot(
                     CONNECTIONS, points, "o-", color=_COLOURS[name], label=_NAMES[name], zorder=3 if name == OURS else 2
                 )

@@ -13,11 +13,11 @@ from conftest import ServerProcess, command
 
 from bench.serving.errors import ServerDied, WrongAnswer
 from bench.serving.open_loop import Phase, open_loop, poisson_schedule
-from bench.serving.rounds import CONNECTIONS, ask, rotated
+from bench.serving.rounds import CONNECTIONS, Round, Turn, ask, in_turns, ratio, rotated
 from bench.serving.server import OURS, SERVERS, free_port, running
 from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
-from bench.serving.wrk import closed_loop
+from bench.serving.wrk import ClosedLoop, closed_loop
 
 PHASES = [Phase("slow", 20, 0.5), Phase("fast", 60, 0.5)]  # little enough for a busy machine
 INSTALLED_ONLY_FOR_THE_BENCHMARK = ("fastapi", "litserve")
@@ -123,15 +123,39 @@ def test_all_servers_are_asked_in_turn() -> None:
     options = ("--seconds", "1", "--rounds", "1", "--only", "closed", "--servers", "ours", "uvicorn")
     said = command("bench.serving", *options).stdout
     begin = "| ours under bare uvicorn (the bound) | "
-    rates, costs, *_ = (line for line in said.splitlines() if line.startswith(begin))
+    rates, tails, costs, *_ = (line for line in said.splitlines() if line.startswith(begin))
     for row in (rates, costs):
-        assert all(0.3 < float(ratio) < 3 for ratio in row.split("|")[2:-1])
+        assert all(0.3 < float(cell) < 3 for cell in row.split("|")[2:-1])
+    assert all(float(cell) > 0 for cell in tails.split("|")[2:-1])
     for connections in CONNECTIONS:
         assert f"| ours (`bentoml serve`) | {connections} |" in said
 
 
 def test_another_server_is_first_each_time() -> None:
     assert [rotated("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+
+
+@pytest.mark.parametrize(
+    ("servers", "asked"),
+    [
+        ((OURS, "a", "b"), (OURS, "a", OURS, "b", OURS, "b", OURS, "a", OURS)),
+        ((OURS,), (OURS, OURS)),
+        (("a", "b"), ("a", "b", "b", "a")),
+    ],
+)
+def test_our_turns_stand_before_and_after_those_of_others(servers: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    assert tuple(in_turns(servers, passes=2)) == asked
+
+
+def test_a_ratio_is_of_turns_that_follow_each_other() -> None:
+    rates = [(OURS, 100), ("a", 50), (OURS, 60), ("b", 10), (OURS, 20), ("b", 0), (OURS, 5), ("silent", 0), (OURS, 8)]
+    closed = [Turn(name, ClosedLoop(8, rate, 1, 1, 1 / max(1, rate), 0, 0, {})) for name, rate in rates]
+    rounds = [Round(closed=closed), Round(closed=closed[:3])]
+    assert ratio(rounds, "a", 8) == pytest.approx((100 + 60) / 2 / 50)
+    assert ratio(rounds, "b", 8) == pytest.approx((60 + 20) / 2 / 10)  # not of the turn without a right answer
+    assert ratio(rounds, "silent", 8) is None
+    assert ratio(rounds, "a", 32) is None
+    assert ratio(rounds, "b", 8, lambda run: run.cpu_ms) == pytest.approx((1 / 60 + 1 / 20) / 2 / (1 / 10))
 
 
 @needs_wrk
@@ -167,13 +191,10 @@ def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
         assert section in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rounds"][0]["engine"][0].keys() == {"1", "32", "64", "256"}
-    assert report["open"]["saturation"] > 0
-    assert [run["phase"] for run in report["open"]["overload"]] == [
-        "before",
-        "overload",
-        "the 2 s after it",
-        "after these",
-    ]
+    assert all(turn["saturation"] > 0 for turn in report["open"]["half"])
+    for turn in report["open"]["overload"]:
+        assert 0 < turn["run"]["goodput"] < turn["run"]["offered"]
+        assert [run["phase"] for run in turn["after"]] == ["the 2 s after it", "after these"]
 
 
 def test_a_soak_checks_every_answer_of_good_and_bad_requests() -> None:

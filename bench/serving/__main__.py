@@ -1,4 +1,4 @@
-"""python -m bench.serving [--seconds 6] [--rounds 3] [--json FILE]: our server, its peers and its engine in one run."""
+"""python -m bench.serving [--seconds 6] [--rounds 2] [--json FILE]: our server, its peers and its engine in one run."""
 
 import argparse
 import resource
@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.serving.machine import describe_machine
 from bench.serving.overload import measure_open
 from bench.serving.report import Report, write_report
-from bench.serving.rounds import PARTS, Plan, note
+from bench.serving.rounds import PARTS, Plan
 from bench.serving.server import SERVERS
 from bench.serving.sweep import measure_sweep
 from bench.serving.table import markdown
@@ -35,7 +35,6 @@ def main() -> None:
     rounds = [plan.run(number) for number in range(options.rounds)] if in_rounds else []
     opened = None
     if "open" in options.only:
-        note("open loop")
         opened = measure_open(plan.pictures, seconds=options.seconds, overload_seconds=options.overload)
     swept = None
     if "sweep" in options.only:
@@ -57,8 +56,10 @@ def check_peers(servers: Sequence[str]) -> None:
 def parse_options() -> argparse.Namespace:
     parser = Parser(prog="python -m bench.serving", description="Our server, its peers, its engine.")
     parser.add_argument("--seconds", type=amount, default=6, help="of each point (default: 6)")
-    parser.add_argument("--rounds", type=count, default=3, help="default: 3; the medians count")
-    parser.add_argument("--overload", type=amount, default=60, help="seconds at twice the saturation (default: 60)")
+    parser.add_argument("--rounds", type=count, default=2, help="default: 2")
+    parser.add_argument(
+        "--overload", type=amount, default=60, help="seconds at twice the saturation, in three turns (default: 60)"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=tuple(SERVERS), help="default: all")
     parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")

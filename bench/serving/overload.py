@@ -1,19 +1,20 @@
 """Our server under an open loop: at half of what it can do, and at twice that."""
 
-import threading
 from dataclasses import dataclass
-from statistics import median
+from itertools import pairwise
+from statistics import mean, median
 
 from bench.serving.open_loop import OpenLoop, Phase, open_loop
+from bench.serving.rounds import note
 from bench.serving.server import OURS, Memory, ServerProcess, running
 from bench.serving.workload import Workload
 from bench.serving.wrk import closed_loop
 
 _SEED = 20261121
-_BESIDE = 2.0  # seconds before an overload, for it to pass, and after that
-_WARM_UP = 0.25  # of an overload: by then its connections have been made
+_AFTER = 2.0  # seconds for an overload to pass, and as many to see that it has
 _CONNECTIONS = 128
-_TURNS = 5  # at half load, each beside its own saturation: a shared machine changes its pace in between
+# Turns, each beside a saturation of its own: a shared machine changes its pace in between.
+_HALVES, _OVERLOADS = 5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,43 +26,61 @@ class HalfLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class Overload:
+    """Twice what the server could do just before."""
+
+    saturation: float  # as in HalfLoad, the mean of just before and just after
+    run: OpenLoop
+    after: list[OpenLoop]  # at half of it: while the overload passes, and then
+
+    @property
+    def share(self) -> float:
+        """Of its saturation, what was answered right."""
+        return self.run.goodput / self.saturation
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """What a server does with requests that come whether or not it is ready for them."""
 
     half: list[HalfLoad]
-    saturation: float  # the median of these
-    overload: list[OpenLoop]  # before, at twice that, while it passes, and after that
-    memory_before: Memory
-    memory_warm: Memory  # when the first quarter of the overload is over
-    memory_after: Memory
+    overload: list[Overload]
+    memory: list[Memory]  # before the first overload, and after each
+
+    @property
+    def saturation(self) -> float:
+        return median(turn.saturation for turn in self.half)
 
 
 def measure_open(workload: Workload, *, seconds: float, overload_seconds: float) -> Open:
-    """Of our server, freshly started. `seconds` for each turn at half load, and half of that for the saturation."""
+    """Of our server, freshly started. `seconds` for each turn at half load, `overload_seconds` for all at twice it."""
     with running(OURS, workload) as (server, _):
-        half = [half_load(server, workload, seconds, _SEED + turn) for turn in range(_TURNS)]
-        saturation = median(turn.saturation for turn in half)
-        before = server.memory()
-        warm: list[Memory] = []
-        timer = threading.Timer(_BESIDE + _WARM_UP * overload_seconds, lambda: warm.append(server.memory()))
-        timer.start()
-        overload = overload_run(server, workload, saturation, overload_seconds)
-        timer.join()
-        return Open(half, saturation, overload, before, warm[0], server.memory())
+        half = []
+        for turn in range(_HALVES):
+            note(f"half of the saturation: turn {turn + 1} of {_HALVES}")
+            saturation = saturate(server, workload, seconds / 2)
+            (run,) = open_loop(server, workload, [Phase("half", saturation / 2, seconds)], seed=_SEED + turn)
+            half.append(HalfLoad(saturation, run))
+        memory, runs, saturations = [server.memory()], [], [saturate(server, workload, seconds / 2)]
+        for turn in range(_OVERLOADS):
+            note(f"twice the saturation: turn {turn + 1} of {_OVERLOADS}")
+            phases = overload_phases(saturations[-1], overload_seconds / _OVERLOADS)
+            runs.append(open_loop(server, workload, phases, seed=_SEED + _HALVES + turn))
+            memory.append(server.memory())
+            saturations.append(saturate(server, workload, seconds / 2))
+    beside = [mean(pair) for pair in pairwise(saturations)]
+    overload = [Overload(rate, run, after) for rate, (run, *after) in zip(beside, runs, strict=True)]
+    return Open(half, overload, memory)
 
 
-def half_load(server: ServerProcess, workload: Workload, seconds: float, seed: int) -> HalfLoad:
-    saturation = closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds / 2).rate
-    (run,) = open_loop(server, workload, [Phase("half", saturation / 2, seconds)], seed=seed)
-    return HalfLoad(saturation, run)
+def saturate(server: ServerProcess, workload: Workload, seconds: float) -> float:
+    """Right answers a second, of a crowd."""
+    return closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds).rate
 
 
-def overload_run(server: ServerProcess, workload: Workload, saturation: float, seconds: float) -> list[OpenLoop]:
-    """Twice the saturation for `seconds`, before and after half of it."""
-    phases = [
-        Phase("before", saturation / 2, _BESIDE),
+def overload_phases(saturation: float, seconds: float) -> list[Phase]:
+    return [
         Phase("overload", saturation * 2, seconds),
-        Phase(f"the {_BESIDE:.0f} s after it", saturation / 2, _BESIDE),
-        Phase("after these", saturation / 2, _BESIDE),
+        Phase(f"the {_AFTER:.0f} s after it", saturation / 2, _AFTER),
+        Phase("after these", saturation / 2, _AFTER),
     ]
-    return open_loop(server, workload, phases, seed=_SEED + _TURNS)

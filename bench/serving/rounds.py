@@ -1,11 +1,12 @@
 """Rounds: in each, every server in short turns, so that what else the machine does hits all alike.
 
-All are started, and those whose turn it is not are paused. What shares this machine may slow it down by half for a
-minute, so that turns must be shorter than that, and only those that follow each other can be compared.
+All are started, and those whose turn it is not are paused. What shares this machine may slow it down by half for some
+seconds or a minute, so that only turns that follow each other can be compared: one of ours stands before and after each
+of another server.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,24 +19,40 @@ from bench.serving.wrk import ClosedLoop, closed_loop
 T = TypeVar("T")
 
 PARTS = ("engine", "startup", "closed", "bulk", "open", "sweep")
-CONNECTIONS = (1, 8, 32, 128)
+# By connections, the passes for each of those that were asked for: under a crowd more depends on the machine.
+_SHARES = {1: 1.0, 32: 1.5, 128: 1.5}
+CONNECTIONS = tuple(_SHARES)
 _BULK_CONNECTIONS = 4
 _WARM_UP = 1.0  # seconds
 _TURN = 2.0  # seconds, or a little more or less, to make whole turns
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Of one server in the closed loop."""
+
+    server: str
+    run: ClosedLoop
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What was measured in one round; what was not asked for is empty."""
 
-    engine: list[dict[int, float]]  # turn after turn, images a second by images of a batch
-    startup: dict[str, Startup]  # by server
-    closed: dict[str, list[ClosedLoop]]  # by server, turn after turn of each of CONNECTIONS
+    engine: list[dict[int, float]] = field(default_factory=list)  # each turn: images a second by images of a batch
+    startup: dict[str, Startup] = field(default_factory=dict)  # by server
+    closed: list[Turn] = field(default_factory=list)  # in the order in which they were asked, by CONNECTIONS
     bulk: list[ClosedLoop] = field(default_factory=list)  # of raw pixels, ours only, each turn before one of the engine
 
-    def turns(self, server: str, connections: int) -> list[ClosedLoop]:
-        """In their order; none of a server that was not asked."""
-        return [turn for turn in self.closed.get(server, []) if turn.connections == connections]
+    def beside(self, other: str, connections: int) -> list[tuple[ClosedLoop, ClosedLoop, ClosedLoop]]:
+        """Each turn of another server between the two of ours beside it, but for those without a right answer."""
+        turns = [turn for turn in self.closed if turn.run.connections == connections]
+        trios = zip(turns, turns[1:], turns[2:], strict=False)
+        return [
+            (before.run, theirs.run, after.run)
+            for before, theirs, after in trios
+            if before.server == after.server == OURS and theirs.server == other and theirs.run.rate
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,7 @@ class Plan:
 
     def run(self, number: int) -> Round:
         """Round `number`, from 0; each begins with another server."""
-        result, servers = Round([], {}, {}), dict[str, ServerProcess]()
+        result, servers = Round(), dict[str, ServerProcess]()
         note(f"round {number + 1}")
         if "startup" in self.parts:
             for name in rotated(self.servers, number):  # alone, or they would share their libraries
@@ -61,7 +78,8 @@ class Plan:
                 if self._asks(name):
                     servers[name], _ = stack.enter_context(running(name, self.pictures))
                     servers[name].pause()
-            result.closed.update(self._closed(servers))
+            if "closed" in self.parts:
+                result.closed.extend(self._closed(servers))
             for turn in range(self._turns):
                 note(f"turn {turn + 1} of {self._turns}, the engine alone")
                 if "bulk" in self.parts and OURS in servers:
@@ -81,19 +99,24 @@ class Plan:
     def _asks(self, name: str) -> bool:
         return "closed" in self.parts or (name == OURS and "bulk" in self.parts)
 
-    def _closed(self, servers: dict[str, ServerProcess]) -> dict[str, list[ClosedLoop]]:
-        if "closed" not in self.parts:
-            return {}
-        found: dict[str, list[ClosedLoop]] = {name: [] for name in servers}
+    def _closed(self, servers: dict[str, ServerProcess]) -> Iterator[Turn]:
         # Few connections first, and each number warm: after a crowd BentoML lets a lone request wait for long.
-        for connections in CONNECTIONS:
+        for connections, share in _SHARES.items():
             for server in servers.values():
                 ask(server, self.pictures, connections, _WARM_UP)
-            for turn in range(self._turns):
-                note(f"turn {turn + 1} of {self._turns}, {connections} connections")
-                for name in rotated(list(servers), turn):
-                    found[name].append(ask(servers[name], self.pictures, connections, self._turn))
-        return found
+            passes = max(1, round(share * self._turns))
+            note(f"{connections} connections, passes: {passes}")
+            for name in in_turns(list(servers), passes):
+                yield Turn(name, ask(servers[name], self.pictures, connections, self._turn))
+
+
+def in_turns(servers: Sequence[str], passes: int) -> list[str]:
+    """Who is asked, one after the other: ours before and after each other; in each pass another of these is first."""
+    others = [name for name in servers if name != OURS]
+    asked = [name for number in range(passes) for name in rotated(others, number)]
+    if OURS not in servers:
+        return asked
+    return [OURS, *(name for other in asked for name in (other, OURS))] if others else [OURS] * passes
 
 
 def ask(server: ServerProcess, workload: Workload, connections: int, seconds: float) -> ClosedLoop:
@@ -110,14 +133,24 @@ def rotated(those: Sequence[T], number: int) -> list[T]:
     return [*those[first:], *those[:first]]
 
 
-def all_turns(rounds: Sequence[Round], server: str, connections: int) -> list[ClosedLoop]:
-    return [turn for round_ in rounds for turn in round_.turns(server, connections)]
+def turns_of(rounds: Sequence[Round], server: str, connections: int) -> list[ClosedLoop]:
+    """In their order; none of a server that was not asked."""
+    turns = [turn for round_ in rounds for turn in round_.closed]
+    return [turn.run for turn in turns if turn.server == server and turn.run.connections == connections]
 
 
-def pairs(rounds: Sequence[Round], other: str, connections: int) -> list[tuple[ClosedLoop, ClosedLoop]]:
-    """Our turns and the other server's of the same pass, but for those in which that one gave no right answer."""
-    found = zip(all_turns(rounds, OURS, connections), all_turns(rounds, other, connections), strict=True)
-    return [(ours, theirs) for ours, theirs in found if theirs.rate]
+def ratio(
+    rounds: Sequence[Round], other: str, connections: int, figure: Callable[[ClosedLoop], float] = lambda run: run.rate
+) -> float | None:
+    """Ours divided by the other's, each summed over its turns, of ours those beside one of the other's.
+
+    None if the other never gave a right answer.
+    """
+    trios = [trio for round_ in rounds for trio in round_.beside(other, connections)]
+    if not trios:
+        return None
+    ours = sum(figure(before) + figure(after) for before, _, after in trios) / 2
+    return ours / sum(figure(theirs) for _, theirs, _ in trios)
 
 
 def note(text: str) -> None:

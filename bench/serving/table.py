@@ -1,13 +1,14 @@
 """A run as Markdown: ratios first, for only they mean something on a machine that does other things too."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round, all_turns, pairs
+from bench.serving.rounds import CONNECTIONS, Round, ratio, turns_of
 from bench.serving.server import OURS, TITLES, Startup
 from bench.serving.sweep import Sweep
 from bench.serving.workload import BULK
@@ -43,7 +44,8 @@ def origin(machine: dict[str, Any]) -> str:
 def parts(report: Report) -> dict[str, str]:
     """The text of every section that was measured, without its heading; the medians of the rounds and turns."""
     rounds, found = report.rounds, {}
-    servers = [name for name in TITLES if any(round_.closed.get(name) for round_ in rounds)]
+    asked = {turn.server for round_ in rounds for turn in round_.closed}
+    servers = [name for name in TITLES if name in asked]
     if OURS in servers and len(servers) > 1:
         found["ratios"] = ratios(rounds, [name for name in servers if name != OURS])
     if servers:
@@ -62,24 +64,34 @@ def parts(report: Report) -> dict[str, str]:
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
-    """Of turns in the same pass of all servers; the CPU's time is what other processes disturb least."""
+    """Of turns that follow each other; the CPU's time is what other processes disturb least."""
 
-    def table(title: str, ratio: Callable[[ClosedLoop, ClosedLoop], float]) -> str:
+    def table(title: str, divided: Callable[[str, int], float | None]) -> str:
         def cell(name: str, connections: int) -> str:
-            values = [ratio(*pair) for pair in pairs(rounds, name, connections)]
-            return f"{median(values):.2f}" if values else "no right answer"
+            value = divided(name, connections)
+            return f"{value:.2f}" if value is not None else "no right answer"
 
         rows = [[TITLES[name], *(cell(name, many) for many in CONNECTIONS)] for name in others]
         return as_markdown([[title, *(f"c={many}" for many in CONNECTIONS)], *rows])
 
-    rate = table("right answers a second: ours divided by", lambda ours, other: ours.rate / other.rate)
-    cost = table("CPU time of an answer: divided by ours", lambda ours, other: other.cpu_ms / ours.cpu_ms)
-    return f"{rate}\n\n{cost}"
+    def times_ours(figure: Callable[[ClosedLoop], float]) -> Callable[[str, int], float | None]:
+        def divided(name: str, connections: int) -> float | None:
+            ours = ratio(rounds, name, connections, figure)
+            return None if ours is None else 1 / ours
+
+        return divided
+
+    tables = [
+        table("right answers a second: ours divided by", partial(ratio, rounds)),
+        table("p99: divided by ours", times_ours(lambda run: run.p99_ms)),
+        table("CPU time of an answer: divided by ours", times_ours(lambda run: run.cpu_ms)),
+    ]
+    return "\n\n".join(tables)
 
 
 def closed(rounds: Sequence[Round], servers: Sequence[str]) -> str:
     def row(name: str, connections: int) -> list[str]:
-        runs = all_turns(rounds, name, connections)
+        runs = turns_of(rounds, name, connections)
         middle = middle_of(runs)
         counts = [str(sum(run.refused for run in runs)), str(sum(run.lost for run in runs)), "0"]
         times = [f"{middle(lambda run: run.p50_ms):.1f}", f"{middle(lambda run: run.p99_ms):.1f}"]
@@ -136,17 +148,20 @@ def startup(rounds: Sequence[Round], servers: Sequence[str]) -> str:
 
 
 def open_section(opened: Open) -> str:
-    memory = (opened.memory_before, opened.memory_warm, opened.memory_after)
-    worker = ", ".join(f"{each.worker_rss:.0f}" for each in memory)
+    memory = ", ".join(f"{each.worker_rss:.0f}" for each in opened.memory)
     tails = [turn.run.p99_ms for turn in opened.half if turn.run.p99_ms is not None]
     tail = f"a p99 of {median(tails):.1f} ms" if tails else "no right answer"
+    shares = [turn.share for turn in opened.overload]
     head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
-    rows = [open_row(run) for run in (*(turn.run for turn in opened.half), *opened.overload)]
+    overloads = [run for turn in opened.overload for run in (turn.run, *turn.after)]
+    rows = [open_row(run) for run in (*(turn.run for turn in opened.half), *overloads)]
     return (
         f"At half of the saturation, measured just before each turn: {tail}, the median of {len(tails)} turns. "
         f"The saturation: {opened.saturation:.0f} right answers/s at 128 connections, the median of these.\n\n"
-        f"{as_markdown([head, *rows])}\n\n"
-        f"worker's RSS before the overload, after a quarter of it and in the end: {worker} MiB"
+        f"At twice the saturation: {median(shares):.0%} of it answered right ({min(shares):.0%} to {max(shares):.0%}), "
+        f"of what it was just before and after each turn. Largest process's RSS before the first and after each: "
+        f"{memory} MiB.\n\n"
+        f"{as_markdown([head, *rows])}"
     )
 
 
