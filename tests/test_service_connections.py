@@ -69,6 +69,21 @@ def test_beyond_twice_as_many_a_connection_is_closed_at_once(narrow: ServerProce
             assert read_to_end(connection) == b""
 
 
+@pytest.mark.parametrize(
+    "begun", [b"GET / HTTP/1.1\r\nX: ", b"no HTTP\r\n"], ids=["a header without an end", "no HTTP"]
+)
+def test_who_is_told_that_it_cannot_be_read_reads_it_whatever_it_still_sends(
+    server: ServerProcess, begun: bytes
+) -> None:
+    with connected(server) as connection:
+        connection.sendall(begun + b"a" * (8 << 20))  # all of it, before anything is read: no reset ends it
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.endswith(b"}}")
+
+
 def test_an_answer_comes_in_one_piece(server: ServerProcess) -> None:
     """Head and body together: two would cost two calls of the system, and wake the client twice."""
     body = raw(pictures(1))

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 import httpx
+import psutil
 import pytest
 from bodies import assert_right, pictures, post, raw
 from conftest import ServerProcess, serving
@@ -16,6 +17,7 @@ from wire import connected, dribble, hangs_up, post_head, read_to_end, wait_for_
 
 LIMIT = 1.0  # seconds, for a header, an answer to be read, and a request altogether
 SLACK = 8.0  # seconds, on a machine that does other things too
+KEPT = 16 * 2**20  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +85,24 @@ CHUNKED = b"POST /classify HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encod
     ids=["header", "url", "empty lines", "trailer", "chunk extension"],
 )
 def test_what_stands_around_bodies_and_has_no_end_is_not_kept(
-    server: ServerProcess, begun: bytes, endless: bytes
+    impatient: ServerProcess, begun: bytes, endless: bytes
 ) -> None:
-    sent = 0
-    with connected(server) as connection, suppress(ConnectionResetError, BrokenPipeError):
+    start, sent, before, most = monotonic(), 0, memory(impatient), 0
+    with connected(impatient) as connection, suppress(ConnectionResetError, BrokenPipeError):
         connection.sendall(begun)
-        while sent < 20_000_000:
-            sent += connection.send(endless * 100_000)
-    assert sent < 20_000_000  # the system holds some megabytes between the two
+        while sent < 10**11:
+            for _ in range(50):
+                sent += connection.send(endless * 100_000)
+            most = max(most, memory(impatient))
+    assert monotonic() - start < LIMIT + SLACK
+    assert sent > KEPT
+    assert most - before < KEPT
+
+
+def memory(server: ServerProcess) -> int:
+    """Bytes of all its processes."""
+    parent = psutil.Process(server.process.pid)
+    return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
 
 
 def test_a_body_that_does_not_end_is_answered_and_closed(impatient: ServerProcess) -> None:

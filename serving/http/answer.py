@@ -1,7 +1,7 @@
 """What goes back: predictions that are written already, errors and descriptions, all JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -30,6 +30,14 @@ def refusal_response(refusal: Refusal) -> Response:
     if refusal.index is not None:
         error["index"] = refusal.index
     return json_response({"error": error}, status=refusal.status, headers=refusal.headers)
+
+
+def bad_request(refusal: Refusal, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """All of the answer to what is no HTTP, and so never became a request; the connection ends with it."""
+    response = refusal_response(refusal)
+    lines = [*headers, *response.raw_headers, (b"connection", b"close")]
+    head = b"".join(b"%b: %b\r\n" % line for line in lines)
+    return b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + response.body
 
 
 def shorten(message: str) -> str:

@@ -28,10 +28,12 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.errors import Refusal, Unreadable
-from serving.http.answer import refusal_response
+from serving.http.alarm import Alarm
+from serving.http.answer import bad_request
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
 from serving.http.flow import Flow
+from serving.http.meter import TOO_LONG, Meter
 from serving.http.pairing import Pairing
 from serving.http.upgrade import Parser
 from serving.observing.request_id import HEADER
@@ -41,11 +43,7 @@ Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
 _FAREWELL = 1.0  # seconds that a silent connection has for one more request when the server stops
 
-_MOST_HEADER = 64 * 1024  # bytes of a request's header; a server in front of others usually takes 8 to 32 KB
-_HEADER_LINE = 32  # bytes that each line counts beside its own, as it costs more than those
 _PIECE = 4096  # bytes that are parsed at once, if not of one body: 227 of the tiniest requests take half a megabyte
-
-_TOO_LONG = f"The request's header has more than {_MOST_HEADER} bytes."
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
 # In that of one whose client asks whether to send the body: a weak reference to uvicorn's cycle of it.
@@ -72,24 +70,21 @@ class Connection(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None  # `cycle` is the newest, which may have to wait for it
         self._crowded = False
         self._lingering = False
-        self._in_header = False
-        self._header_bytes = 0
-        self._body_bytes = 0  # that are left of a body whose length is known
-        self._idle_bytes = 0  # in a row, that were no body and ended no header
+        self._meter = Meter()
         self._unreadable: str | None = None  # why nothing can be read any more, to be said when it is its turn
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._reading_timer: asyncio.TimerHandle | None = None
+        self._silent = Alarm(self.loop)  # for too long, or told to end
+        self._unread = Alarm(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Pairing(transport, self.loop, self._lingers))  # type: ignore[arg-type]
         self.flow = Flow(self.transport)
         self._crowded = len(self.connections) > self.limit
-        self._header_timer = self.loop.call_later(self.seconds, self._close)
+        self._silent.set(self.seconds, self._close)
         if len(self.connections) > 2 * self.limit:
             self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_header_timer()
+        self._silent.stop()
         self.resume_writing()
         self._leave()
         super().connection_lost(exc)
@@ -114,13 +109,13 @@ class Connection(HttpToolsProtocol):
         """As much of it as no request waits before."""
         left = memoryview(data)
         while left and not self.pipeline and not self._ends and not self._is_last:
-            size = max(_PIECE, self._body_bytes)
+            size = max(_PIECE, self._meter.body)
             self._parse_piece(left[:size])
             left = left[size:]
         self.flow.keep(b"" if self._ends else bytes(left))
         # What came was no whole header: a part of one, empty lines, or a body whose answer is known already.
-        if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._header_timer = self.loop.call_later(self.seconds, self._close)
+        if not self._silent.is_set and (self.cycle is None or self.cycle.response_complete):
+            self._silent.set(self.seconds, self._close)
 
     @property
     def _ends(self) -> bool:
@@ -135,43 +130,34 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.keep_alive
 
     def _parse_piece(self, data: memoryview) -> None:
-        self._idle_bytes += len(data)
+        self._meter.receive(len(data))
         super().data_received(data)  # type: ignore[arg-type] # which hands it to the parser alone
-        if self._idle_bytes > _MOST_HEADER and not self.transport.is_closing():
-            self.send_400_response(_TOO_LONG)
+        if self._meter.is_idle_too_long and not self.transport.is_closing():
+            self.send_400_response(TOO_LONG)
 
     def on_message_begin(self) -> None:
-        self._in_header = True
-        self._header_bytes = self._body_bytes = self._idle_bytes = 0
+        self._meter.begin()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._meter.add_to_header(len(url))
         super().on_url(url)
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes -= len(body)
-        self._idle_bytes = 0
+        self._meter.add_to_body(len(body))
         super().on_body(body)
 
-    def _count(self, size: int) -> None:
-        """Bytes of a header. Raises ValueError, which ends the parsing, when there are too many."""
-        self._header_bytes += size
-        if self._header_bytes > _MOST_HEADER:
-            raise ValueError(_TOO_LONG)
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + _HEADER_LINE)
-        if not self._in_header:  # but behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
+        self._meter.add_line(name, value)
+        if not self._meter.in_header:  # but behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
             return
         if len(name) == 14 and name.lower() == b"content-length":
-            self._body_bytes = int(value)  # of digits, or the parser had refused it
+            self._meter.body = int(value)  # of digits, or the parser had refused it
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._stop_header_timer()
-        self._in_header = False
-        self._idle_bytes = 0
+        self._silent.stop()
+        self._meter.end_header()
         self.scope[DEPARTURE] = self._departure  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
@@ -186,7 +172,7 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
-        self._idle_bytes = 0
+        self._meter.end_body()
         super().on_message_complete()
         self.cycle.more_body = False  # of what is answered already, too
         self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
@@ -203,14 +189,14 @@ class Connection(HttpToolsProtocol):
             if self.flow.later and not self.pipeline:
                 self._parse(self.flow.later)
             self.flow.resume_reading()
-        if self.transport.is_closing() and self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.seconds, self._reset)  # the client may not read the answer
+        if self.transport.is_closing() and not self._silent.is_set:
+            self._silent.set(self.seconds, self._reset)  # the client may not read the answer
 
     def _forget(self) -> None:
         """Keep nothing of a request that is answered: the connection may be silent for long."""
         self.cycle.body = bytearray()  # of one that was refused unread
         self.cycle.scope = {}  # type: ignore[typeddict-item]
-        if not self._in_header:  # else these are the next one's already
+        if not self._meter.in_header:  # else these are the next one's already
             self.url, self.headers, self.scope = b"", [], self.cycle.scope
 
     def end(self) -> None:
@@ -222,20 +208,17 @@ class Connection(HttpToolsProtocol):
         """The server stops. uvicorn would close a silent connection while the next request is on its way."""
         if self.transport.is_closing():
             return  # once its client has read the answer, or `_reset` does not wait for that any longer
-        if self.cycle is None or self.cycle.response_complete:
-            self._stop_header_timer()
-            self._header_timer = self.loop.call_later(_FAREWELL, self._close)
+        if self._lingering or self.cycle is None or self.cycle.response_complete:
+            self._silent.set(_FAREWELL, self._close)
         else:
             self.end()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._reading_timer = self.loop.call_later(self.seconds, self._reset)
+        self._unread.set(self.seconds, self._reset)
 
     def resume_writing(self) -> None:
-        if self._reading_timer is not None:
-            self._reading_timer.cancel()
-            self._reading_timer = None
+        self._unread.stop()
         if self.flow is not None:
             super().resume_writing()
 
@@ -245,7 +228,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with an error object, as everything else, and after what came before it."""
         if self._lingering:
-            self._close()
+            self._unreadable = msg
             return
         if self._unreadable is None and self.pipeline and self.cycle.more_body:
             self.pipeline.popleft()  # the newest, which has not come whole and never will
@@ -256,19 +239,14 @@ class Connection(HttpToolsProtocol):
         if broken is not None and broken.response_started:  # who reads a second answer takes it for the next request's
             self._close()
             return
-        long = self._header_bytes > _MOST_HEADER or msg == _TOO_LONG
-        refusal = Unreadable(_TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
-        body = refusal_response(refusal).body
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (HEADER, Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})),
-            (b"connection", b"close"),
-        ]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + body)
-        self._close()
+        long = self._meter.is_header_too_long or msg == TOO_LONG
+        refusal = Unreadable(TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
+        name = Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})
+        self.transport.write(bad_request(refusal, [*self.server_state.default_headers, (HEADER, name)]))
+        self._unreadable = msg
+        self._leave()
+        self.transport.close()
+        self._silent.set(self.seconds, self._reset if self.transport.is_closing() else self._close)
 
     def _owes_an_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet."""
@@ -285,30 +263,32 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._lingering = True  # no more: time is up, or the body has come
             self.transport.close()  # sends what is left to send, however long the client takes
-            self._stop_header_timer()
-            self._header_timer = self.loop.call_later(self.seconds, self._reset)
+            self._silent.set(self.seconds, self._reset)
 
     def _lingers(self) -> bool:
         """Whether the connection stays for what the client still sends, whose last answer this was.
 
         The system would reset it, and with it what the client has not read (RFC 9112, section 9.6).
         """
-        answered = self._answering
-        if self._lingering or answered is None or not answered.response_complete:
-            return False
-        ahead = self.pipeline or self.flow.later or self.flow.read_paused or self._unreadable is not None
-        if not (answered.more_body or ahead):
+        if self._lingering or not (self._unreadable is not None or self._more_comes()):
             return False
         self._lingering = True
         if self.pipeline:
             self.pipeline.clear()
-            self.cycle = answered
+            self.cycle = cast(RequestResponseCycle, self._answering)
         self.flow.later = b""
         self.flow.resume_reading()
         if self.transport.can_write_eof():  # not where it is encrypted
             with contextlib.suppress(OSError):  # the client has gone
                 self.transport.write_eof()
         return True
+
+    def _more_comes(self) -> bool:
+        """Whether a client who has its answer has sent more, or will."""
+        answered = self._answering
+        if answered is None or not answered.response_complete:
+            return False
+        return bool(answered.more_body or self.pipeline or self.flow.later or self.flow.read_paused)
 
     def _reset(self) -> None:
         with contextlib.suppress(OSError):
@@ -317,8 +297,3 @@ class Connection(HttpToolsProtocol):
             with socket.socket(fileno=os.dup(fd)) as same:
                 same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         self.transport.abort()
-
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
