@@ -92,6 +92,29 @@ def test_the_last_idle_processor_does_not_wait_for_one_that_hangs(stage: Stage) 
     assert computing(stage) == [[0], [1]]
 
 
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_what_was_left_to_a_processor_that_hangs_is_computed_by_the_idle_one(stage: Stage) -> None:
+    stage.ask(1, seconds=100)
+    stage.ask(1, seconds=100)
+    stage.advance(0.004)
+    assert computing(stage) == [[0]]
+    stage.advance(0.002)
+    assert computing(stage) == [[0], [1]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_nor_is_it_left_to_the_next_image_of_that_processor_for_long(stage: Stage) -> None:
+    stage.ask(1, seconds=100)
+    stage.ask(1, seconds=100)
+    stage.advance(0.004)
+    stage.end(stage.engine.computing[0])
+    stage.ask(1, seconds=100)
+    stage.advance(0.002)
+    assert computing(stage) == [[1]]
+    stage.advance(0.004)
+    assert computing(stage) == [[1], [2]]
+
+
 @pytest.mark.parametrize("stage", [(2, 1)], indirect=True)
 def test_an_idle_lane_of_one_device_does_not_wait(stage: Stage) -> None:
     stage.ask(1, seconds=100)

@@ -37,7 +37,7 @@ import numpy as np
 from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
 from serving.batching.job import Batch, Job, Slice, Timings
-from serving.batching.job_queue import JobQueue
+from serving.batching.job_queue import SOON, JobQueue
 from serving.batching.niceness import let_the_event_loop_go_first
 from serving.engines.registry import Engine
 from serving.errors import DeadlinePassed, EngineFailed, Refusal
@@ -95,13 +95,18 @@ class Batcher:
             raise DeadlinePassed(_TOO_LATE)
         self._loop = loop = asyncio.get_running_loop()
         job = Job(images, now, deadline, loop.create_future(), timings)
-        self._queue.add(job)
+        if self._queue.add(job):
+            loop.call_later(SOON, self._look_again, loop)
         timer = loop.call_at(deadline, _give_up, job)
         try:
             return await job.answer
         finally:
             timer.cancel()
             self._queue.withdraw(job)  # whatever ended the wait
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._queue.look_again():
+            loop.call_later(SOON, self._look_again, loop)
 
     async def close(self, timeout: float | None = None) -> None:
         """Refuse new work, finish what was accepted, and stop the threads; leave one that takes longer than `timeout`.

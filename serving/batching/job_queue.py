@@ -9,7 +9,7 @@ from serving.batching.pace import Pace
 from serving.errors import NotReady, QueueFull
 
 _LEAST = 4  # images that a thread takes if they are there: the work around a batch is as much for one
-_SOON = 0.005  # seconds for which an image may wait for a busy processor while another one is idle
+SOON = 0.005  # seconds for which an image may wait for a busy processor while another one is idle
 _SLACK = 0.8  # of a request's time may be planned for: what is measured errs by about the rest
 
 
@@ -53,8 +53,11 @@ class JobQueue:
         with self._changed:
             return self._age()
 
-    def add(self, job: Job) -> None:
-        """Let a job wait for its turn. Raises QueueFull, and NotReady once closed."""
+    def add(self, job: Job) -> bool:
+        """Let a job wait for its turn, and say whether `look_again` is to be called after SOON.
+
+        Raises QueueFull, and NotReady once closed.
+        """
         with self._changed:
             if self._closed:
                 raise NotReady("The server is stopping.")
@@ -62,8 +65,18 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            if not self._spares_the_last():
-                self._assign()
+            return self._assign_or_spare()
+
+    def look_again(self) -> bool:
+        """The processors that were to be done soon may not be: then the idle one computes what waits. As `add`."""
+        with self._changed:
+            return self._assign_or_spare()
+
+    def _assign_or_spare(self) -> bool:
+        if self._waiting and self._spares_the_last():
+            return True
+        self._assign()
+        return False
 
     def _assign(self) -> None:
         """Give idle threads their batches: they may get their turns late, and would find more, and compute later."""
@@ -82,7 +95,7 @@ class JobQueue:
         busy = len(self._in_flight)
         if self._closed or not 0 < busy == self._processors - 1:
             return False
-        soon = self._computing == busy and max(self._pace.expect(1), self._age()) < _SOON
+        soon = self._computing == busy and max(self._pace.expect(1), self._age()) < SOON
         return soon and self._waiting < _LEAST
 
     def _age(self) -> float:
