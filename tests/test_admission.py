@@ -21,7 +21,7 @@ class Door:
 
     def enter(self, images: int = 1) -> None:
         context = self.admission.visit()
-        self.admission.read(context.__enter__(), images)
+        self.admission.arrived(context.__enter__(), images)
         self.visits.append(context)
 
     def answer(self, count: int, *, seconds: float) -> None:
@@ -95,7 +95,7 @@ def test_who_failed_is_outside_again() -> None:
     door = Door()
     for _ in range(10 * CROWD):
         with suppress(ZeroDivisionError), door.admission.visit() as visit:
-            door.admission.read(visit, 100)
+            door.admission.arrived(visit, 100)
             raise ZeroDivisionError
     assert door.admission.wait == 0
 

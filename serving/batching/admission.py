@@ -25,7 +25,7 @@ class Visit:
     """A request between the door and its answer."""
 
     def __init__(self) -> None:
-        self.images = 0  # until it has been read: a client that does not send what it announced keeps nobody out
+        self.images = 0  # until they have arrived: a client that does not send what it announced keeps nobody out
 
 
 class Admission:
@@ -68,8 +68,8 @@ class Admission:
             self._inside -= visit.images
             self._measure(visit.images)  # of whoever left without an answer, too: they made room
 
-    def read(self, visit: Visit, images: int) -> None:
-        """A request has been read, and has so many images."""
+    def arrived(self, visit: Visit, images: int) -> None:
+        """A request has so many images, as far as is known."""
         self._inside += images - visit.images
         visit.images = images
 

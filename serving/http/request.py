@@ -71,19 +71,22 @@ class RequestReader:
         limit = settings.held_bytes
         self._held = HeldBytes(limit, reserve=min(limit // 4, limit - settings.max_bytes))
 
-    async def read(self, request: Request, *, deadline: float) -> tuple[Pixels, Options]:
+    async def read(
+        self, request: Request, *, deadline: float, arrived: Callable[[int], None]
+    ) -> tuple[Pixels, Options]:
         """The images, uint8 [n, 32, 32, 3] with n >= 1, and the options of a request.
 
-        Raises Unreadable, TooLarge, UnsupportedType, Unacceptable or Busy, and DeadlinePassed when it takes longer than
-        until `deadline`, a time of the event loop's clock.
+        Tells `arrived` how many images there are: one when the body is there, all when it has been parsed. Raises
+        Unreadable, TooLarge, UnsupportedType, Unacceptable or Busy, and DeadlinePassed when it takes longer than until
+        `deadline`, a time of the event loop's clock.
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._read(request)
+                return await self._read(request, arrived)
         except TimeoutError:
             raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
 
-    async def _read(self, request: Request) -> tuple[Pixels, Options]:
+    async def _read(self, request: Request, arrived: Callable[[int], None]) -> tuple[Pixels, Options]:
         # The first of a name counts. Starlette's headers are looked for one by one, in text made anew for each.
         headers = dict(reversed(request.scope["headers"]))
         content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -95,8 +98,10 @@ class RequestReader:
         body = HeldBody(self._held)
         try:
             await self._fill(body, request, headers.get(b"content-length", b"0"))
+            arrived(1)
             threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
             opened = await run(threads, parse, body.join(), content_type, query)
+            arrived(len(opened.images))
             return await run(self._decoder(opened, body.size), decode_all, opened), opened.options
         finally:
             body.give_back()

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from PIL.Image import Image
@@ -131,12 +131,11 @@ class Server:
         """POST /classify: the answer's body, JSON. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
-        with self._admission.visit() as visit:
-            images, options = await self._reader.read(request, deadline=deadline)
+        with request.scope.get(DEPARTURE) or Departure(), self._admission.visit() as visit:
+            arrived = partial(self._admission.arrived, visit)
+            images, options = await self._reader.read(request, deadline=deadline, arrived=arrived)
             trace.decoded(len(images))
-            self._admission.read(visit, len(images))
-            with request.scope.get(DEPARTURE) or Departure():
-                return await self._answer(images, options, deadline, trace)
+            return await self._answer(images, options, deadline, trace)
 
     async def classify_pictures(self, pictures: list[Image], **options: Any) -> dict[str, Any]:
         """The same for pictures in memory. Raises a Refusal."""

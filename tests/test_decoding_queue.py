@@ -1,0 +1,85 @@
+"""A request whose pictures wait for a thread to decode them counts at the door, and ends when its client goes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from batching import PATIENCE
+from bodies import Body, form, part, png
+from breakable import Exchange, breakable
+
+from serving.batching.admission import Admission
+from serving.http import request
+from serving.http.server import Server
+
+# Pixels enough for a thread, in a file so small that it is parsed at once.
+LARGE = png(np.zeros((600, 600, 3), np.uint8))
+
+
+class Upload(Exchange):
+    """One POST /classify of this body."""
+
+    def __init__(self, server: Server, body: Body) -> None:
+        self._content_type = body.content_type.encode()
+        super().__init__(server, mark=0)
+        self._body = body.content
+
+    def _scope(self) -> dict[str, Any]:
+        return {**super()._scope(), "headers": [(b"content-type", self._content_type)]}
+
+
+@asynccontextmanager
+async def waiting(monkeypatch: pytest.MonkeyPatch, body: Body) -> AsyncIterator[tuple[Server, Upload]]:
+    """A server and a request that has arrived while all threads that decode are held; they go on in the end."""
+    async with breakable(monkeypatch) as (server, _):
+        go = threading.Event()
+        for _ in range(2):
+            server._threads.submit(go.wait, PATIENCE)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while server._threads._work_queue.qsize():
+                    await asyncio.sleep(0)
+                upload = Upload(server, body)
+                while not server._threads._work_queue.qsize():
+                    await asyncio.sleep(0)
+            yield server, upload
+        finally:
+            go.set()
+
+
+@pytest.mark.parametrize(
+    ("body", "arrived"),
+    [(LARGE, [1, 1]), (form(*[part("images", LARGE.content)] * 2), [1, 2])],
+    ids=["a picture", "a form"],
+)
+def test_images_count_at_the_door_before_they_are_decoded(
+    monkeypatch: pytest.MonkeyPatch, body: Body, arrived: list[int]
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(Admission, "arrived", lambda self, visit, images: told.append(images))
+
+    async def main() -> None:
+        async with waiting(monkeypatch, body) as (_, upload):
+            assert told == arrived
+            assert not upload.task.done()
+
+    asyncio.run(main())
+
+
+def test_pictures_of_a_client_who_has_gone_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Any] = []
+    monkeypatch.setattr(request, "decode_all", decoded.append)
+
+    async def main() -> None:
+        async with waiting(monkeypatch, LARGE) as (server, upload):
+            upload.departure.happen()
+            await asyncio.wait_for(upload.task, PATIENCE)
+            assert upload.sent == []  # nobody is left to answer
+            assert not server.busy
+
+    asyncio.run(main())
+    assert decoded == []
