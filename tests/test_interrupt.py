@@ -70,9 +70,25 @@ def test_a_run_that_a_signal_stopped_ends_as_if_it_had_not_been_stopped(
     stopped: Path, whole: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(stopped, tmp_path / "run")
+    saved = load_checkpoint(folder / "last.pt")
+    assert saved.training_state["seconds"] > 0
+    saved.training_state["seconds"] = 1000.0
+    saved.save(folder / "last.pt")
     command(*RECIPE, "--resume", "--data", tiny_data, "--out", folder, **OWN_PROCESS)
-    assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
+    last = load_checkpoint(folder / "last.pt")
+    assert_same(last, load_checkpoint(whole / "last.pt"))
     assert_same(load_checkpoint(folder / "best.pt"), load_checkpoint(whole / "best.pt"))
+    assert [epoch["seconds"] > 1000 for epoch in last.history] == [False, True, False, False]
+
+
+def test_a_run_that_lost_its_last_checkpoint_in_the_end_has_it_again(
+    whole: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    load_checkpoint(whole / "last.pt").save(folder / "best.pt")
+    (folder / "last.pt").unlink()
+    command(*RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
 
 
 def test_a_run_folder_in_use_is_refused_and_the_run_in_it_goes_on(tiny_data: Path, tmp_path: Path) -> None:

@@ -54,12 +54,16 @@ def main() -> int:
     torch.backends.cudnn.benchmark = True  # the shapes of a run stay the same
     world = join_world(device)
     try:
-        return train_in(world, device, recipe, options)
+        code = train_in(world, device, recipe, options)
     except BaseException as error:
-        clear_frames(error.__traceback__)  # which hold the model, and it what `leave` is to end
+        if (
+            device.type == "cpu"
+        ):  # NCCL would wait for the others, who may know of no error, and nobody would read of it
+            clear_frames(error.__traceback__)  # which hold the model, and it what `leave` is to end
+            world.leave()
         raise
-    finally:
-        world.leave()
+    world.leave()
+    return code
 
 
 def train_in(world: World, device: torch.device, recipe: Recipe, options: argparse.Namespace) -> int:

@@ -56,13 +56,14 @@ def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor
 
 def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics, Tensor, Tensor]:
     """Finish an epoch: its metrics, each step's loss and its share of right labels. Raises Stopped, Diverged."""
-    started = time.monotonic()
+    started = time.monotonic() - trainer.seconds
     epoch = trainer.epoch
     rate = run.recipe.lr * trainer.lr_factor(epoch, 0)
     for has_diverged in shown(trainer, run):
         if trainer.step < trainer.steps_per_epoch and vote.passes(has_diverged):
             trainer.agree()
             trainer.world.first(partial(check_finite, trainer, epoch, torch.stack(trainer.losses)))
+            trainer.seconds = time.monotonic() - started
             trainer.world.first(partial(run.save, trainer))
             raise Stopped
     losses, correct = trainer.end_epoch()

@@ -164,6 +164,7 @@ class Run:
             if saved.ancestors.get(teacher, digest) != digest:
                 raise InputError(f"{teacher} is not what {self.folder} learned from any more; put it back as it was.")
         self.ancestors |= saved.ancestors
+        self.is_saved = path == self.last
         self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
         if saved.source_revision != self.source_revision:

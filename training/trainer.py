@@ -65,6 +65,7 @@ class Trainer:
         self.validation_losses: list[float] = []
         self.epoch = 0
         self.step = 0  # of the epoch
+        self.seconds = 0.0  # that the epoch had taken when it was stopped
         self.losses: list[Tensor] = []  # of the epoch's steps
         self.correct: list[Tensor] = []  # share of each step's images
 
@@ -166,7 +167,7 @@ class Trainer:
         """End the epoch: each step's loss and share of right labels over all processes, float32 [steps] on the CPU."""
         self.agree()
         losses, correct = torch.stack(self.losses).cpu(), torch.stack(self.correct).cpu()
-        self.epoch, self.step, self.losses, self.correct = self.epoch + 1, 0, [], []
+        self.epoch, self.step, self.seconds, self.losses, self.correct = self.epoch + 1, 0, 0.0, [], []
         return losses, correct
 
     @torch.inference_mode()
@@ -197,6 +198,7 @@ class Trainer:
             "optimizers": [state_of(optimizer) for optimizer in self.optimizers],
             "epoch": self.epoch,
             "step": self.step,
+            "seconds": self.seconds,
             "losses": [loss.item() for loss in self.losses],
             "correct": [share.item() for share in self.correct],
         }
@@ -211,6 +213,7 @@ class Trainer:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
         self.epoch, self.step = state["epoch"], state["step"]
+        self.seconds = state.get("seconds", 0.0)  # which runs of before 2026-11-28 did not keep
         self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
         self.correct = [torch.tensor(share, device=self.device) for share in state["correct"]]
         self.validation_losses = list(validation_losses)
