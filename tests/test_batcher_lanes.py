@@ -111,7 +111,19 @@ def test_nor_is_it_left_to_the_next_image_of_that_processor_for_long(stage: Stag
     stage.ask(1, seconds=100)
     stage.advance(0.002)
     assert computing(stage) == [[1]]
-    stage.advance(0.004)
+    stage.advance(0.006)
+    assert computing(stage) == [[1], [2]]
+
+
+@pytest.mark.parametrize("stage", [(2, 2)], indirect=True)
+def test_nor_is_what_another_processor_left_to_it(stage: Stage) -> None:
+    stage.ask(1, seconds=100)
+    stage.ask(1, seconds=100)
+    stage.advance(0.006)
+    stage.ask(1, seconds=100)
+    stage.end(stage.engine.computing[0])
+    assert computing(stage) == [[1]]
+    stage.advance(0.006)
     assert computing(stage) == [[1], [2]]
 
 

@@ -69,6 +69,7 @@ class Batcher:
         self._clock = clock
         self._queue = JobQueue(max_batch=max_batch, max_queue=max_queue, processors=engine.processors, clock=clock)
         self._loop: asyncio.AbstractEventLoop | None = None  # of the callers
+        self._looks_again = False
         self._threads = [
             threading.Thread(target=self._serve, name=f"engine-{lane}", daemon=True) for lane in range(engine.lanes)
         ]
@@ -95,8 +96,9 @@ class Batcher:
             raise DeadlinePassed(_TOO_LATE)
         self._loop = loop = asyncio.get_running_loop()
         job = Job(images, now, deadline, loop.create_future(), timings)
-        if self._queue.add(job):
-            loop.call_later(SOON, self._look_again, loop)
+        self._queue.add(job)
+        if not self._looks_again:
+            self._look_again_soon(loop)
         timer = loop.call_at(deadline, _give_up, job)
         try:
             return await job.answer
@@ -104,9 +106,14 @@ class Batcher:
             timer.cancel()
             self._queue.withdraw(job)  # whatever ended the wait
 
-    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._queue.look_again():
+    def _look_again_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looks_again = self._queue.is_to_look_again
+        if self._looks_again:
             loop.call_later(SOON, self._look_again, loop)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue.look_again()
+        self._look_again_soon(loop)
 
     async def close(self, timeout: float | None = None) -> None:
         """Refuse new work, finish what was accepted, and stop the threads; leave one that takes longer than `timeout`.

@@ -53,11 +53,13 @@ class JobQueue:
         with self._changed:
             return self._age()
 
-    def add(self, job: Job) -> bool:
-        """Let a job wait for its turn, and say whether `look_again` is to be called after SOON.
+    @property
+    def is_to_look_again(self) -> bool:
+        """Whether images wait that an idle processor may have left to a busy one."""
+        return self._processors > 1 and self._waiting > 0
 
-        Raises QueueFull, and NotReady once closed.
-        """
+    def add(self, job: Job) -> None:
+        """Let a job wait for its turn. Raises QueueFull, and NotReady once closed."""
         with self._changed:
             if self._closed:
                 raise NotReady("The server is stopping.")
@@ -65,18 +67,14 @@ class JobQueue:
             self._check_time(job)
             self._jobs.append(job)
             self._waiting += job.waiting
-            return self._assign_or_spare()
+            if not self._spares_the_last():
+                self._assign()
 
-    def look_again(self) -> bool:
-        """The processors that were to be done soon may not be: then the idle one computes what waits. As `add`."""
+    def look_again(self) -> None:
+        """The processors that were to be done soon may not be: then the idle one computes what waits for them."""
         with self._changed:
-            return self._assign_or_spare()
-
-    def _assign_or_spare(self) -> bool:
-        if self._waiting and self._spares_the_last():
-            return True
-        self._assign()
-        return False
+            if not self._spares_the_last():
+                self._assign()
 
     def _assign(self) -> None:
         """Give idle threads their batches: they may get their turns late, and would find more, and compute later."""
