@@ -1,6 +1,7 @@
 """A request whose pictures wait for a thread to decode them counts at the door, and ends when its client goes."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from bodies import Body, form, part, png
 from breakable import Exchange, breakable
 
 from serving.batching.admission import Admission
+from serving.errors import Unreadable
 from serving.http import request
 from serving.http.server import Server
 
@@ -83,3 +85,28 @@ def test_pictures_of_a_client_who_has_gone_are_not_decoded(monkeypatch: pytest.M
 
     asyncio.run(main())
     assert decoded == []
+
+
+def test_a_picture_that_turns_out_broken_once_its_client_has_gone_is_no_error_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def fail(_: Any) -> None:
+        begun.set()
+        assert go.wait(PATIENCE)
+        raise Unreadable("It is no picture.")
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            upload = Upload(server, LARGE)
+            assert await asyncio.to_thread(begun.wait, PATIENCE)
+            upload.departure.happen()
+            go.set()
+            await asyncio.wait_for(upload.task, PATIENCE)
+            assert upload.sent == []
+
+    monkeypatch.setattr(request, "decode_all", fail)
+    asyncio.run(main())
+    gc.collect()  # a future says when it is freed that nobody asked for its exception
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -136,6 +136,8 @@ class Connection(HttpToolsProtocol):
             self.send_400_response(TOO_LONG)
 
     def on_message_begin(self) -> None:
+        if self._lingering:
+            raise ValueError("Nothing is read any more.")  # which ends the parsing
         self._meter.begin()
         super().on_message_begin()
 
@@ -245,8 +247,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(bad_request(refusal, [*self.server_state.default_headers, (HEADER, name)]))
         self._unreadable = msg
         self._leave()
-        self.transport.close()
-        self._silent.set(self.seconds, self._reset if self.transport.is_closing() else self._close)
+        self.transport.close()  # or it lingers
 
     def _owes_an_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet."""
@@ -263,16 +264,17 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._lingering = True  # no more: time is up, or the body has come
             self.transport.close()  # sends what is left to send, however long the client takes
-            self._silent.set(self.seconds, self._reset)
+        self._silent.set(self.seconds, self._reset)
 
     def _lingers(self) -> bool:
         """Whether the connection stays for what the client still sends, whose last answer this was.
 
         The system would reset it, and with it what the client has not read (RFC 9112, section 9.6).
         """
-        if self._lingering or not (self._unreadable is not None or self._more_comes()):
+        if self._lingering or not self._more_comes():
             return False
         self._lingering = True
+        self._silent.set(self.seconds, self._close)
         if self.pipeline:
             self.pipeline.clear()
             self.cycle = cast(RequestResponseCycle, self._answering)
@@ -286,9 +288,10 @@ class Connection(HttpToolsProtocol):
     def _more_comes(self) -> bool:
         """Whether a client who has its answer has sent more, or will."""
         answered = self._answering
-        if answered is None or not answered.response_complete:
-            return False
-        return bool(answered.more_body or self.pipeline or self.flow.later or self.flow.read_paused)
+        if answered is None:
+            return self._unreadable is not None
+        ahead = self.pipeline or self.flow.later or self.flow.read_paused or self._unreadable is not None
+        return answered.response_complete and bool(answered.more_body or ahead)
 
     def _reset(self) -> None:
         with contextlib.suppress(OSError):

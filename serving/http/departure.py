@@ -19,6 +19,9 @@ class Departure:
         self._task: asyncio.Task[object] | None = None
 
     def happen(self) -> None:
+        """More than once, too: the task inside is cancelled by the first."""
+        if self._gone:
+            return
         self._gone = True
         if self._task is not None:
             self._task.cancel()

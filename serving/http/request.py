@@ -254,7 +254,9 @@ async def run(threads: Executor | None, function: Callable[..., T], *args: objec
     except asyncio.CancelledError:
         if future.cancel():
             work.clear()  # the executor keeps what was cancelled until its turn
-        while not future.done():
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+        while not ended.is_set():
             with suppress(asyncio.CancelledError):
-                await asyncio.wait([asyncio.wrap_future(future)])
+                await ended.wait()
         raise
