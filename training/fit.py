@@ -56,9 +56,8 @@ def main() -> int:
     try:
         code = train_in(world, device, recipe, options)
     except BaseException as error:
-        if (
-            device.type == "cpu"
-        ):  # NCCL would wait for the others, who may know of no error, and nobody would read of it
+        # NCCL would wait for the others, who may know of no error, and nobody would read of it.
+        if device.type == "cpu":
             clear_frames(error.__traceback__)  # which hold the model, and it what `leave` is to end
             world.leave()
         raise

@@ -72,7 +72,7 @@ def train(context: Context, recipe: str) -> Path:
             "with --again where it is done"
         )
     name = ("--data-name", context.data_name) if context.data_name else ()
-    resume = ("--resume",) if any((folder / name).exists() for name in ("last.pt", "best.pt")) else ()
+    resume = ("--resume",) if any((folder / file).exists() for file in ("last.pt", "best.pt")) else ()
     where = ("--data", context.data, "--out", folder, "--device", context.device)
     teacher = ("--teachers", folder_of(context, TEACHER) / "best.pt") if RECIPES[recipe].teachers else ()
     try:
