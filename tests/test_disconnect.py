@@ -1,7 +1,6 @@
 """A client that goes away while its request waits costs no computing; one that stays notices nothing."""
 
 import asyncio
-import socket
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ from bodies import RAW, pictures
 from breakable import Exchange, breakable, not_found, over_tcp
 
 from serving.http.app import App
-from serving.http.connection import Connection
 
-UNREAD = 60 * 1024  # bytes: less than what makes uvicorn wait until it is read
 TURNS = 20  # of the event loop, in which a piece is read and waited for the next one
 
 
@@ -142,27 +139,3 @@ def test_a_connection_that_is_closed_is_noticed(
 
     asyncio.run(main())
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-def test_a_server_that_stops_does_not_wait_for_a_client_who_takes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-length", b"%d" % UNREAD)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": bytes(UNREAD)})
-
-    async def main() -> None:
-        async with over_tcp(answer, monkeypatch) as (front, port):
-            monkeypatch.setattr(Connection, "seconds", 0.1)
-            front.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            with socket.socket() as client:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                client.setblocking(False)
-                loop = asyncio.get_running_loop()
-                await loop.sock_connect(client, ("127.0.0.1", port))
-                await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-                while not (held := list(front.server_state.connections)) or not held[0].transport.is_closing():
-                    await asyncio.sleep(0)
-                assert held[0].transport.get_write_buffer_size() > 0
-                await asyncio.wait_for(front.shutdown(), PATIENCE)
-
-    asyncio.run(main())

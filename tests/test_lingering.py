@@ -14,6 +14,7 @@ from breakable import over_tcp
 from serving.http.connection import Connection
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 NONSENSE = b"nonsense\r\n\r\n"
 UNREAD = 60 * 1024  # bytes: less than what makes uvicorn wait until it is read
 
@@ -42,13 +43,25 @@ async def wait_for_the_end(front: uvicorn.Server) -> None:
         await asyncio.sleep(0)
 
 
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-length", b"%d" % UNREAD)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": bytes(UNREAD)})
+
+
+def test_a_server_that_stops_does_not_wait_for_a_client_who_takes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with asked(answer, monkeypatch, LAST) as (front, _):
+            while not (held := list(front.server_state.connections)) or not held[0].transport.is_closing():
+                await asyncio.sleep(0)
+            assert held[0].transport.get_write_buffer_size() > 0
+            await front.shutdown()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("rest", [b"", NONSENSE])
 def test_who_ends_its_half_and_takes_no_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch, rest: bytes) -> None:
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-length", b"%d" % UNREAD)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": bytes(UNREAD)})
-
     async def main() -> None:
         async with asked(answer, monkeypatch, GET + rest) as (front, client):
             while not (held := list(front.server_state.connections)) or not held[0].transport.get_write_buffer_size():
