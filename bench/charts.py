@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from bench.growth import PARTS, Growth
 from bench.serving.open_loop import OpenLoop
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round, ratio, turns_of
+from bench.serving.rounds import CONNECTIONS, Round, asked_of, ratio, turns_of
 from bench.serving.server import OURS
 from bench.serving.wrk import ClosedLoop
 from cifar_models.atomic import replacing
@@ -74,8 +74,7 @@ _STYLE: Any = {
 
 def draw_serving(report: Report, folder: Path) -> list[str]:
     """Draw what the report has; the names of the pictures."""
-    asked = {turn.server for round_ in report.rounds for turn in round_.closed}
-    servers = [name for name in _NAMES if name in asked]
+    servers = asked_of(_NAMES, report.rounds)
     names = []
     if OURS in servers and len(servers) > 1:
         names.append(ratios(report.rounds, [name for name in servers if name != OURS], folder))

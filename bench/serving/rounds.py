@@ -6,7 +6,7 @@ of another server.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -131,6 +131,12 @@ def rotated(those: Sequence[T], number: int) -> list[T]:
     """Another one is first for each number."""
     first = number % max(1, len(those))
     return [*those[first:], *those[:first]]
+
+
+def asked_of(servers: Iterable[str], rounds: Sequence[Round]) -> list[str]:
+    """Those of them that had turns in the closed loop."""
+    asked = {turn.server for round_ in rounds for turn in round_.closed}
+    return [name for name in servers if name in asked]
 
 
 def turns_of(rounds: Sequence[Round], server: str, connections: int) -> list[ClosedLoop]:

@@ -1,14 +1,13 @@
 """A run as Markdown: ratios first, for only they mean something on a machine that does other things too."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import median
 from typing import Any
 
 from bench.serving.open_loop import OpenLoop
 from bench.serving.overload import Open
 from bench.serving.report import Report
-from bench.serving.rounds import CONNECTIONS, Round, ratio, turns_of
+from bench.serving.rounds import CONNECTIONS, Round, asked_of, ratio, turns_of
 from bench.serving.server import OURS, TITLES, Startup
 from bench.serving.sweep import Sweep
 from bench.serving.workload import BULK
@@ -44,8 +43,7 @@ def origin(machine: dict[str, Any]) -> str:
 def parts(report: Report) -> dict[str, str]:
     """The text of every section that was measured, without its heading; the medians of the rounds and turns."""
     rounds, found = report.rounds, {}
-    asked = {turn.server for round_ in rounds for turn in round_.closed}
-    servers = [name for name in TITLES if name in asked]
+    servers = asked_of(TITLES, rounds)
     if OURS in servers and len(servers) > 1:
         found["ratios"] = ratios(rounds, [name for name in servers if name != OURS])
     if servers:
@@ -66,25 +64,20 @@ def parts(report: Report) -> dict[str, str]:
 def ratios(rounds: Sequence[Round], others: Sequence[str]) -> str:
     """Of turns that follow each other; the CPU's time is what other processes disturb least."""
 
-    def table(title: str, divided: Callable[[str, int], float | None]) -> str:
+    def table(title: str, figure: Callable[[ClosedLoop], float], *, by_ours: bool = True) -> str:
         def cell(name: str, connections: int) -> str:
-            value = divided(name, connections)
-            return f"{value:.2f}" if value is not None else "no right answer"
+            value = ratio(rounds, name, connections, figure)
+            if value is None:
+                return "no right answer"
+            return f"{1 / value if by_ours else value:.2f}"
 
         rows = [[TITLES[name], *(cell(name, many) for many in CONNECTIONS)] for name in others]
         return as_markdown([[title, *(f"c={many}" for many in CONNECTIONS)], *rows])
 
-    def times_ours(figure: Callable[[ClosedLoop], float]) -> Callable[[str, int], float | None]:
-        def divided(name: str, connections: int) -> float | None:
-            ours = ratio(rounds, name, connections, figure)
-            return None if ours is None else 1 / ours
-
-        return divided
-
     tables = [
-        table("right answers a second: ours divided by", partial(ratio, rounds)),
-        table("p99: divided by ours", times_ours(lambda run: run.p99_ms)),
-        table("CPU time of an answer: divided by ours", times_ours(lambda run: run.cpu_ms)),
+        table("right answers a second: ours divided by", lambda run: run.rate, by_ours=False),
+        table("p99: divided by ours", lambda run: run.p99_ms),
+        table("CPU time of an answer: divided by ours", lambda run: run.cpu_ms),
     ]
     return "\n\n".join(tables)
 
