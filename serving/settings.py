@@ -7,7 +7,16 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cifar_models.errors import InputError
 
@@ -21,6 +30,8 @@ _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and p
 _SHIPPED = Path(__file__).parent.parent / "models"
 
 PositiveInt = Annotated[int, Field(ge=1)]
+# BentoML changes the working folder for the import of a Bento, and its parent process, which checks, changes it back.
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class Settings(BaseModel):
@@ -28,7 +39,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bundles: Path = _SHIPPED  # folder of bundle folders
+    bundles: AbsolutePath = _SHIPPED  # folder of bundle folders
     model: str = "cifarnet"  # bundle that answers when a request names none
     engine: str = "auto"  # or a name of serving.engines.registry.ENGINES
     allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
@@ -47,10 +58,10 @@ class Settings(BaseModel):
     client_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0  # seconds to send a header, or to take an answer
     max_held_bytes: Annotated[int, Field(ge=0)] = 0  # of all bodies a worker holds at once; 0: eight times max_bytes
     api_key: SecretStr | None = None  # what `Authorization: Bearer` must say; none: everybody may ask
-    api_key_file: Path | None = None  # the same in a file, one key on each line; any of them opens
+    api_key_file: AbsolutePath | None = None  # the same in a file, one key on each line; any of them opens
     cors_origins: str = ""  # pages that may ask: "https://a.example,https://b.example", or "*" for all
-    tls_cert: Path | None = None  # PEM; with tls_key the server speaks HTTPS
-    tls_key: Path | None = None
+    tls_cert: AbsolutePath | None = None  # PEM; with tls_key the server speaks HTTPS
+    tls_key: AbsolutePath | None = None
 
     @model_validator(mode="after")
     def _roomy(self) -> "Settings":
@@ -136,7 +147,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """
     environment = {name: text for name, text in environment.items() if not _LINK.fullmatch(f"{name}={text}")}
     if _FILE in environment:
-        environment = {**read_settings_file(Path(environment[_FILE])), **environment}
+        environment = {**read_settings_file(Path(environment[_FILE]).absolute()), **environment}
     names = [name for name in environment if name.startswith(_PREFIX) and name not in {*_NOT_OURS, _FILE}]
     try:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
