@@ -7,13 +7,13 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from cifar_models.cifar10 import IMAGE_SIZE
+from cifar_models.colour_key import scale_colour_key
 
 Pixels = npt.NDArray[np.uint8]
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _WHITE = (255, 255, 255, 255)
 _STRIP_PIXELS = 1024 * 1024
-_GREY_STEPS = {"L;2": 85, "L;4": 17}  # between two of the 4 or 16 shades that a PNG of so many bits has
 _UPRIGHT = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,18 +47,6 @@ def upright(picture: Image.Image) -> Image.Image:
         return picture if method is None else picture.transpose(method)
     except (SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged note on a picture that is whole
         return picture
-
-
-def scale_colour_key(picture: Image.Image) -> None:
-    """Pillow scales a PNG's samples to 8 bits, and leaves its transparent colour (tRNS) in the file's own depth."""
-    key = picture.info.get("transparency")
-    if key is None or picture.format != "PNG" or not picture.tile:  # type: ignore[attr-defined]
-        return
-    depth = picture.tile[0].args  # type: ignore[attr-defined]
-    if depth == "RGB;16B" and isinstance(key, tuple):
-        picture.info["transparency"] = tuple(level >> 8 for level in key)
-    elif depth in _GREY_STEPS and isinstance(key, int):
-        picture.info["transparency"] = key * _GREY_STEPS[depth]
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

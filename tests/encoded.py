@@ -28,11 +28,12 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def png_file(samples: npt.NDArray[Any], colour: int, depth: int, key: tuple[int, ...] = ()) -> bytes:
-    """A PNG of samples [height, width, ...] of 4, 8 or 16 bits: Pillow does not write all kinds."""
+    """A PNG of samples [height, width, ...] of 2, 4, 8 or 16 bits: Pillow does not write all kinds."""
     height, width = samples.shape[:2]
     rows = samples.reshape(height, -1)
-    if depth == 4:
-        lines = (rows[:, ::2] << 4 | rows[:, 1::2]).astype(np.uint8)
+    if depth < 8:
+        together = rows.reshape(height, -1, 8 // depth) << np.arange(8 - depth, -1, -depth)
+        lines = together.sum(axis=2).astype(np.uint8)
     else:
         lines = rows.astype(">u2" if depth == 16 else np.uint8)
     data = b"".join(b"\0" + line.tobytes() for line in lines)

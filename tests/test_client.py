@@ -1,5 +1,6 @@
 """The client's answers are the server's: of every kind of image, in order, of any number."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from asking import KINDS, URL, answer_all, count_images, mocked, refused, write
 from bodies import DEFAULT, Body, encode, pictures, post, raw
 from conftest import ROOT, ServerProcess
+from encoded import GREY, RGB, png_file
 from PIL import Image
 
 from cifar_models.picture import to_pixels
@@ -122,6 +124,22 @@ def test_a_pillow_picture_of_any_mode_and_size_means_what_it_means_to_training(
     through = {"La": "LA", "PA": "P", "I;16": "I", "I;16B": "I", "RGBa": "RGBA"}.get(mode)
     picture = (picture.convert(through) if through else picture).convert(mode)
     assert_same(connect(server.url).classify(picture), post(client, raw(to_pixels(picture)[None])))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        png_file(np.repeat(np.arange(4, dtype=np.uint8), 256).reshape(32, 32), GREY, 2, (1,)),
+        png_file(np.repeat(np.arange(16, dtype=np.uint8), 64).reshape(32, 32), GREY, 4, (5,)),
+        png_file(np.repeat(np.arange(4, dtype=np.uint16), 768).reshape(32, 32, 3) * 20_000, RGB, 16, (20_000,) * 3),
+    ],
+    ids=("2-bit grey", "4-bit grey", "16-bit colours"),
+)
+def test_the_transparent_colour_of_a_pillow_picture_is_that_of_its_file(
+    connect: Any, server: ServerProcess, client: httpx.Client, file: bytes
+) -> None:
+    with Image.open(io.BytesIO(file)) as picture:
+        assert_same(connect(server.url).classify(picture), post(client, Body(file, "image/png")))
 
 
 def test_the_profile_of_a_pillow_picture_stays_here(connect: Any, server: ServerProcess, client: httpx.Client) -> None:

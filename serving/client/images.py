@@ -147,8 +147,11 @@ def encode_picture(picture: "PIL.Image.Image", index: int) -> bytes:
     """A Pillow picture as PNG, upright: a PNG would otherwise not hold the EXIF orientation."""
     from PIL import ImageOps
 
+    from cifar_models.colour_key import scale_colour_key
+
     file = BytesIO()
     try:
+        scale_colour_key(picture)
         picture = ImageOps.exif_transpose(picture)
         if picture.mode in _OTHER_16_BITS:
             picture = picture.convert("I")
