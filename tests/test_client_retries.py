@@ -147,11 +147,18 @@ def test_a_bundle_that_failed_is_not_asked_again(kind: Any) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("outcome", [refused(504, "deadline_passed"), httpx.ReadTimeout("timed out")])
-def test_what_took_too_long_is_told_what_helps(kind: Any, outcome: Any) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "helps", "does_not"),
+    [
+        (refused(504, "deadline_passed"), "fewer at a time: batch_size=… of the client", "timeout"),  # of the server
+        (httpx.ReadTimeout("timed out"), "timeout=… of the client waits longer", "retries"),
+        (httpx.WriteTimeout(""), "timeout=… of the client waits longer", "retries"),
+    ],
+)
+def test_what_took_too_long_is_told_what_helps(kind: Any, outcome: Any, helps: str, does_not: str) -> None:
     error, _, _ = ask(kind, outcome)
-    assert "timeout=… of the client waits longer" in str(error)
-    assert "retries" not in str(error)
+    assert helps in str(error)
+    assert does_not not in str(error)
 
 
 def leaves(cls: type[Exception]) -> list[type[Exception]]:

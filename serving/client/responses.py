@@ -16,11 +16,12 @@ _LONGEST_EXCERPT = 200  # characters of a body that is not ours
 _LONGER = "retries=… and timeout=… of the client wait longer."
 _BUSY = f"Ask later or fewer at a time; {_LONGER}"
 _SLOW = "Ask later or fewer at a time; timeout=… of the client waits longer."
+_LATE = "Ask later, or fewer at a time: batch_size=… of the client."  # the deadline is the server's own
 _WAYS_OUT = {
     401: "Give the server's key: api_key=… of the client.",
     403: "Give a key that may do this: api_key=… of the client.",
     413: "Shrink the picture before it is sent.",
-    504: _SLOW,
+    504: _LATE,
 } | dict.fromkeys(_AGAIN, _BUSY)
 _ELSEWHERE = "Is the client's address that of this service?"
 
