@@ -119,8 +119,17 @@ def parse_url(text: str) -> httpx.URL:
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-        raise BadInput(f"{text!r} is no address of a server; give one such as http://127.0.0.1:3000.")
+        raise BadInput(
+            f"{without_password(text)} is no address of a server; give one such as http://127.0.0.1:3000, and write "
+            "# ? / in a password as %23 %3F %2F."
+        )
     return url
+
+
+def without_password(text: str) -> str:
+    """An address as errors repeat it, which end up in logs: all that stands before the last @ may be one."""
+    _, at, rest = str(text).rpartition("@")
+    return repr(f"…@{rest}" if at else text)
 
 
 def authorization(api_key: str | None) -> dict[str, str]:
