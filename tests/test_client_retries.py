@@ -97,9 +97,10 @@ def test_an_unreachable_server_is_named(kind: Any) -> None:
 
 
 @BOTH
-def test_a_real_port_that_nobody_listens_at_is_unreachable(kind: Any) -> None:
+@pytest.mark.parametrize("timeout", [30, 2_147_483])
+def test_a_real_port_that_nobody_listens_at_is_unreachable(kind: Any, timeout: float) -> None:
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1/classify: No answer.*Is the server running"):
-        kind("http://127.0.0.1:1", retries=0).classify(IMAGE)
+        kind("http://127.0.0.1:1", retries=0, timeout=timeout).classify(IMAGE)
 
 
 @BOTH

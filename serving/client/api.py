@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from serving.client.answers import Answer, Model, Models
-from serving.client.errors import BadInput, ClassifyError, check_minimum
+from serving.client.errors import BadInput, ClassifyError, check_range
 from serving.client.images import Source, find_sources
 from serving.client.responses import bad_answer, is_too_large_together, read_body
 
@@ -28,7 +28,7 @@ class Api:
     """The requests to one server, and what its responses mean."""
 
     def __init__(self, url: str, *, api_key: str | None, batch_size: int) -> None:
-        check_minimum("batch_size", batch_size, 1)
+        check_range("batch_size", batch_size, 1)
         self._url = parse_url(url)
         if api_key is not None and self._url.userinfo:
             raise BadInput("The address holds a user's name, which would be sent instead of api_key; give one of them.")
@@ -123,11 +123,19 @@ def parse_url(text: str) -> httpx.URL:
             f"{without_password(text)} is no address of a server; give one such as http://127.0.0.1:3000, and write "
             "# ? / in a password as %23 %3F %2F."
         )
+    if url.port is not None and not 0 < url.port < 65536:
+        raise BadInput(f"{without_password(text)} cannot be used; its port must be from 1 to 65535.")
+    try:
+        url.raw_host.decode().encode("idna")  # as the connection will, whose UnicodeError is none of httpx's
+    except UnicodeError:
+        raise BadInput(
+            f"{without_password(text)} cannot be used; its host must have 1 to 63 characters between its dots."
+        ) from None
     return url
 
 
 def without_password(text: str) -> str:
-    """An address as errors repeat it, which end up in logs: all that stands before the last @ may be one."""
+    """An address as errors repeat it, which end up in logs: what stands before the last @ may be one."""
     _, at, rest = str(text).rpartition("@")
     return repr(f"…@{rest}" if at else text)
 

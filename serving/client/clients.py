@@ -11,7 +11,7 @@ import httpx
 
 from serving.client.answers import Answer, Models
 from serving.client.api import Api, Batch, join
-from serving.client.errors import check_minimum
+from serving.client.errors import check_range
 from serving.client.images import ImagesLike
 from serving.client.retries import SYSTEM_CLOCK, Clock, Outcome, Retries
 
@@ -22,7 +22,8 @@ class Client:
     """Asks the server at `url`, such as "http://127.0.0.1:3000".
 
     - `api_key` is sent as `Authorization: Bearer …`, to a server or a proxy that wants one.
-    - `timeout` (seconds) bounds each request with all its retries: none of its steps may take longer than what is left.
+    - `timeout` (seconds, at most 2,147,483) bounds each request with all its retries: none of its steps may take longer
+      than what is left.
     - `retries` is how often a request is sent again while the server is busy, not ready or out of reach.
     - `batch_size` is how many images one request holds at most. What is too large for the server is sent in halves.
     - `transport` is one of httpx's, for certificates and Unix sockets of your own.
@@ -118,7 +119,7 @@ class AsyncClient:
         _clock: Clock = SYSTEM_CLOCK,
         _sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        check_minimum("concurrency", concurrency, 1)
+        check_range("concurrency", concurrency, 1)
         self._api = Api(url, api_key=api_key, batch_size=batch_size)
         self._retries = Retries(retries, timeout, _clock)
         self._concurrency = concurrency

@@ -53,7 +53,10 @@ class Unavailable(ClassifyError):
     """The server cannot be reached, is too busy or not ready; the same question may be answered later."""
 
 
-def check_minimum(name: str, value: float, minimum: float, *, kind: type[Real] | type[Integral] = Integral) -> None:
-    if not (isinstance(value, kind) and minimum <= value < math.inf):
-        what = "whole" if kind is Integral else "finite"
-        raise BadInput(f"{name}={value!r} cannot be used; it must be a {what} number of at least {minimum}.")
+def check_range(
+    name: str, value: float, minimum: float, maximum: float = math.inf, *, kind: type[Real] | type[Integral] = Integral
+) -> None:
+    if not (isinstance(value, kind) and minimum <= value <= maximum):
+        what = "whole number" if kind is Integral else "number"
+        end = f" and at most {maximum}" if maximum < math.inf else ""
+        raise BadInput(f"{name}={value!r} cannot be used; it must be a {what} of at least {minimum}{end}.")

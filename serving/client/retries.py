@@ -18,13 +18,14 @@ from typing import NoReturn, TypeGuard
 
 import httpx
 
-from serving.client.errors import check_minimum
+from serving.client.errors import check_range
 from serving.client.responses import may_pass, refusal, unreachable
 
 Outcome = httpx.Response | httpx.RequestError
 
 _WORTH_ANOTHER = (httpx.Response, httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _SHORTEST_TIMEOUT = 0.001  # seconds
+_LONGEST_TIMEOUT = 2_147_483  # seconds: a socket counts milliseconds up to 2^31
 _FIRST_WAIT = 0.25  # seconds, at most; doubled for each further attempt
 _LONGEST_WAIT = 8.0  # seconds
 
@@ -50,8 +51,8 @@ class Retries:
     clock: Clock
 
     def __post_init__(self) -> None:
-        check_minimum("retries", self.retries, 0)
-        check_minimum("timeout", self.timeout, _SHORTEST_TIMEOUT, kind=Real)
+        check_range("retries", self.retries, 0)
+        check_range("timeout", self.timeout, _SHORTEST_TIMEOUT, _LONGEST_TIMEOUT, kind=Real)
 
     def begin(self) -> "Attempts":
         return Attempts(self, self.clock.now())
