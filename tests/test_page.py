@@ -93,7 +93,7 @@ def test_forty_pictures_are_asked_for_a_few_at_a_time(page: Page, client: httpx.
     assert 1 <= most <= MOST_AT_ONCE
     expected = [prediction["label"] for prediction in post(client, raw(images)).json()["predictions"]]
     assert page.locator("article h3").all_text_contents() == expected
-    expect(page.get_by_role("status")).to_contain_text("40 pictures done, none failed.")
+    expect(page.locator("#said")).to_contain_text("40 pictures done, none failed.")
 
 
 def test_an_unreadable_file_is_told_and_hinders_no_other(page: Page) -> None:
@@ -162,7 +162,7 @@ def test_the_request_can_be_copied_and_run(page: Page, language: str, program: l
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("radio", name=language, exact=True).check()
     page.get_by_role("button", name="Copy").click()
-    expect(page.get_by_role("status")).to_have_text("Copied.")
+    expect(page.locator("#said")).to_have_text("Copied.")
     code = page.evaluate("navigator.clipboard.readText()")
     assert code == page.locator("#code").text_content()
     (tmp_path / "picture.png").write_bytes(SHIP)
@@ -181,7 +181,7 @@ def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(focused).to_have_id("files")
     open_chooser(page).set_files([picture_file("ship.png", SHIP)])
-    expect(page.get_by_role("status")).to_have_text(re.compile(r"ship\.png: ship, [\d.]+\s%, (not )?sure\."))
+    expect(page.locator("#said")).to_have_text(re.compile(r"ship\.png: ship, [\d.]+\s%, (not )?sure\."))
     tab_to(page, "#clear")
     page.keyboard.press("Enter")
     expect(page.get_by_role("article")).to_have_count(0)
@@ -244,3 +244,17 @@ def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:
     expect(card(page, "during.png")).to_be_focused()
     expect(card(page, "during.png").get_by_role("heading")).to_have_text("ship")
     assert np.array_equal(shown_pixels(card(page, "during.png")), seen_pixels(SHIP))
+
+
+def test_of_one_picture_that_is_asked_for_its_own_answer_is_said(page: Page) -> None:
+    page.route("**/classify?*", lambda route: route.abort(), times=1)
+    choose(page, picture_file("old.png", SHIP))
+    expect(page.locator("#said")).to_have_text("old.png: The server does not answer.")
+    choose(page, picture_file("new.png", SHIP))
+    expect(page.locator("#said")).to_have_text(re.compile(r"new\.png: ship, .*"))
+    page.get_by_role("button", name="Try again: old.png").click()
+    expect(page.locator("#said")).to_have_text(re.compile(r"old\.png: ship, .*"))
+    choose(page, picture_file("3.png", SHIP), picture_file("4.png", SHIP))
+    expect(page.locator("#said")).to_have_text(
+        re.compile(r"4 pictures done, none failed\. The newest is 3\.png: ship, .*")
+    )

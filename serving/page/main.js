@@ -11,7 +11,7 @@ import { hasKey, setKey } from "./server.js";
 const list = find("cards");
 const key = find("key");
 let cards = [];
-let announced = true; // whether the last answers were
+const asked = new Set(); // cards whose answers are still to be said
 
 function say(text) {
   find("said").textContent = "";
@@ -26,8 +26,10 @@ function take(files) {
 }
 
 function askFor(some) {
-  announced = false;
-  for (const card of some) classify(card, chosen());
+  for (const card of some) {
+    asked.add(card);
+    classify(card, chosen());
+  }
 }
 
 function onChange(card) {
@@ -42,13 +44,13 @@ function showCount() {
   find("pictures").hidden = cards.length === 0;
   find("count").textContent = (isDone ? `${done} done` : `${done} of ${cards.length} done`) + (failures ? `, ${failures} failed` : "");
   find("again").hidden = !isDone || passing().length === 0;
-  if (isDone && !announced) announce(failures);
+  if (isDone && asked.size > 0) announce(failures);
 }
 
 function announce(failures) {
-  announced = true;
-  const [first, ...others] = cards;
-  say(others.length === 0 ? first?.said : `${cards.length} pictures done, ${failures || "none"} failed. The newest is ${first.said}`);
+  const [card, ...others] = asked;
+  asked.clear();
+  say(others.length === 0 ? card.said : `${cards.length} pictures done, ${failures || "none"} failed. The newest is ${cards[0].said}`);
 }
 
 function askForKey() {
@@ -104,6 +106,7 @@ find("again").onclick = askAgain;
 find("clear").onclick = () => {
   for (const card of cards) card.remove();
   cards = [];
+  asked.clear();
   showCount();
   find("files").focus();
 };
