@@ -120,6 +120,16 @@ def test_a_key_that_is_wanted_by_a_server_that_came_back_is_asked_for(locked: Pa
     expect(locked.get_by_label("API key")).to_be_focused()
 
 
+def test_a_failure_to_list_the_bundles_is_told_and_so_is_the_next_attempt(page: Page) -> None:
+    page.route("**/models", lambda route: route.abort())
+    page.reload()
+    told = page.get_by_role("region", name="Bundle").get_by_role("status")
+    expect(told).to_contain_text("The server does not answer.")
+    page.route("**/models", lambda _: None)  # for ever
+    page.get_by_role("button", name="Try again").click()
+    expect(told).to_have_text("Asking the server what it has…")
+
+
 def test_a_bundle_that_failed_is_listed_with_its_reason_and_cannot_be_chosen(page: Page) -> None:
     bundle = page.get_by_role("region", name="Bundle")
     expect(bundle.get_by_role("option", name="broken (failed its checks)")).to_be_disabled()

@@ -27,6 +27,7 @@ export function startBundles({ onChange, onAgain }) {
 
 /** Ask which bundles there are. Throws Trouble of 401 only. */
 export async function loadBundles() {
+  state.textContent = "Asking the server what it has…"; // or a second failure looked as if nothing had happened
   try {
     const { content } = await ask("models", "models");
     show(content);
