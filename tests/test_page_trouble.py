@@ -13,7 +13,7 @@ import pytest
 from bodies import DEFAULT, pictures, raw
 from browsing import PATIENCE, card, choose, chromium, opened, picture_file
 from conftest import MODELS, ROOT, ServerProcess, serving
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 from wire import connected
 
 KEY = "key-of-the-page"
@@ -81,6 +81,35 @@ def test_the_key_is_asked_for_and_kept_in_memory_only(locked: Page) -> None:
     assert KEY not in json.dumps(kept)
     locked.reload()
     expect(locked.get_by_label("API key")).to_be_visible()
+
+
+def test_no_picture_is_sent_again_with_a_key_that_is_known_to_be_wrong(locked: Page) -> None:
+    sent: list[Request] = []
+    locked.on("request", lambda request: sent.append(request) if "/classify" in request.url else None)
+    choose(locked, picture_file("ship.png", SHIP))
+    heading(locked, "ship.png", "An API key is wanted")
+    give_key(locked, "wrong")
+    expect(locked.get_by_role("heading", name="This server does not know that API key")).to_be_visible()
+    give_key(locked, KEY)
+    heading(locked, "ship.png", "ship")
+    keys = [request.all_headers().get("authorization") for request in sent]
+    assert keys == [None, f"Bearer {KEY}"]
+
+
+def test_a_late_answer_to_no_key_does_not_undo_a_right_one(locked: Page) -> None:
+    late: list[Route] = []
+    locked.route("**/models", lambda route: late.append(route), times=1)
+    locked.reload()
+    choose(locked, picture_file("ship.png", SHIP))
+    heading(locked, "ship.png", "An API key is wanted")
+    give_key(locked, KEY)
+    heading(locked, "ship.png", "ship")
+    late[0].continue_()
+    late[0].request.response()
+    choose(locked, picture_file("later.png", SHIP))
+    heading(locked, "later.png", "ship")
+    expect(locked.get_by_label("API key")).to_be_hidden()
+    expect(locked.locator(".figure")).to_be_visible()
 
 
 def test_another_bundle_is_asked_about_all_pictures_again(page: Page) -> None:

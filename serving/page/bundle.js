@@ -10,6 +10,7 @@ const card = find("bundle-card");
 
 let models = [];
 let failures = [];
+let loading;
 
 /** The chosen one's name; "" before the server has said what there is. */
 export const chosen = () => select.value;
@@ -25,13 +26,17 @@ export function startBundles({ onChange, onAgain }) {
   };
 }
 
-/** Ask which bundles there are. Throws Trouble of 401 only. */
+/** Ask which bundles there are; of several times, only the last counts. Throws Trouble of 401 only. */
 export async function loadBundles() {
+  loading?.abort();
+  loading = new AbortController();
+  const { signal } = loading;
   state.textContent = "Asking the server what it has…"; // or a second failure looked as if nothing had happened
   try {
-    const { content } = await ask("models", "models");
-    show(content);
+    const { content } = await ask("models", "models", { signal });
+    if (!signal.aborted) show(content);
   } catch (trouble) {
+    if (signal.aborted) return;
     if (!(trouble instanceof Trouble)) throw trouble;
     state.textContent = `${trouble.title}. ${trouble.message}`;
     again.hidden = false;

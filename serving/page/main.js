@@ -100,7 +100,7 @@ key.onsubmit = async (event) => {
   askFor(cards.filter((card) => !card.isDone)); // what is asked with another key says nothing of this one
   find("files").focus();
   await load();
-  askFor(passing());
+  if (key.hidden) askFor(passing()); // else the new key is a wrong one, too
 };
 find("again").onclick = askAgain;
 find("clear").onclick = () => {
