@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 RUN ?= runs/cifarnet
-NAME ?= $(notdir $(RUN))
+NAME ?= $(notdir $(RUN:/=))
 
 export BENTOML_DO_NOT_TRACK := True
 
