@@ -106,6 +106,18 @@ def test_an_unreadable_file_is_told_and_hinders_no_other(page: Page) -> None:
     expect(page.get_by_text("2 done, 1 failed")).to_be_visible()
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "text/uri-list"])
+def test_what_is_dropped_and_is_no_file_is_not_taken_and_that_is_said(page: Page, kind: str) -> None:
+    dragged = page.evaluate_handle(
+        "kind => { const data = new DataTransfer(); data.setData(kind, 'http://127.0.0.1/'); return data; }", kind
+    )
+    page.dispatch_event("main", "dragover", {"dataTransfer": dragged})
+    assert page.evaluate("document.body.className") == ""  # it does not look as if it would be taken
+    page.dispatch_event("main", "drop", {"dataTransfer": dragged})
+    expect(page.locator("#said")).to_have_text("Only files can be dropped here.")
+    expect(page.get_by_role("article")).to_have_count(0)
+
+
 def test_the_confidence_is_put_into_words_where_the_bundle_judges_it(page: Page) -> None:
     for confident, words in ((True, "· sure"), (False, "· not sure")):
         change_answers(page, confident=confident)

@@ -2,34 +2,34 @@
 
 import { find } from "./element.js";
 
-/** Call `take` with each lot of files. */
-export function startIntake(take) {
+/** Call `take` with each lot of files; `say` is told why something else is not taken. */
+export function startIntake({ take, say }) {
   for (const input of [find("files"), find("camera")]) {
     input.onchange = () => {
       take([...input.files]);
       input.value = ""; // so that the same file may be chosen again
     };
   }
-  document.onpaste = (event) => takeFrom(event.clipboardData, event);
+  document.onpaste = (event) => {
+    if (event.clipboardData.files.length > 0) takeFrom(event.clipboardData, event);
+  };
   document.ondragover = (event) => {
     event.preventDefault();
-    highlight(true);
+    highlight(event.dataTransfer.types.includes("Files"));
   };
   document.ondragleave = (event) => { if (!event.relatedTarget) highlight(false); };
   document.ondrop = (event) => {
     highlight(false);
-    if (!isText(event.dataTransfer, event)) event.preventDefault(); // a browser would open what was dropped
     takeFrom(event.dataTransfer, event);
   };
 
-  function takeFrom(data, event) {
-    if (data.files.length === 0 || isText(data, event)) return;
-    event.preventDefault();
-    take([...data.files]);
+  function takeFrom({ files, types }, event) {
+    // A text for the field of the key is left to it: spreadsheets put a picture of the cell beside it.
+    if (event.target === find("key-text") && types.includes("text/plain")) return;
+    event.preventDefault(); // a browser would open what was dropped
+    if (files.length > 0) take([...files]);
+    else say("Only files can be dropped here.");
   }
 }
-
-/** Whether it is a text for the field of the key: spreadsheets put a picture of the cell beside it. */
-const isText = ({ types }, { target }) => target === find("key-text") && types.includes("text/plain");
 
 const highlight = (on) => document.body.classList.toggle("over", on);

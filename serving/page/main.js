@@ -111,7 +111,7 @@ find("clear").onclick = () => {
   find("files").focus();
 };
 
-startIntake(take);
+startIntake({ take, say });
 startBundles({ onChange: onBundle, onAgain: load });
 startRequest(say);
 showCode();
