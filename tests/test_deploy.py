@@ -10,6 +10,7 @@ from serving.settings import Settings
 
 DEPLOY = ROOT / "deploy"
 USER = 1034  # of BentoML's images
+STOPPING = Settings().timeout + Settings().client_timeout + 2  # seconds at most: docs/operations.md
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -41,7 +42,13 @@ def test_a_pod_may_not_write_and_is_not_root(pod: dict[str, Any]) -> None:
 def test_a_pod_has_time_to_finish(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert pause + Settings().timeout < pod["terminationGracePeriodSeconds"]
+    assert pause + STOPPING <= pod["terminationGracePeriodSeconds"]
+
+
+def test_compose_gives_time_to_finish_too() -> None:
+    (compose,) = documents("compose.yaml")
+    for service in compose["services"].values():
+        assert float(service["stop_grace_period"].removesuffix("s")) >= STOPPING
 
 
 def test_compose_may_not_write_either() -> None:
