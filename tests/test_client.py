@@ -59,7 +59,8 @@ def test_any_mixture_is_answered_in_order(
 ) -> None:
     images = pictures(9)
     path = write(tmp_path / "0.png", images[0])
-    mixture = [path, images[1:4], encode(images[4]), Image.fromarray(images[5]), images[6], str(path), images[7:9]]
+    mixture = [path, images[1:4], encode(images[4]), Image.fromarray(images[5]), images[6], str(path)]
+    mixture += [images[7:7], images[7:9]]
     expected = images[[0, 1, 2, 3, 4, 5, 6, 0, 7, 8]]
     for batch_size in (1, 4, 256):
         for given in (mixture, tuple(mixture), iter(mixture)):

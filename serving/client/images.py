@@ -118,7 +118,7 @@ def unreadable(path: Path, index: int, error: Exception) -> BadInput:
 def array_sources(array: Any, pixels: memoryview, index: int) -> Iterator[Source]:
     """Of an array uint8 [32, 32, 3], one; of uint8 [n, 32, 32, 3], n."""
     shape = pixels.shape or ()
-    if pixels.format != "B" or shape[-3:] != IMAGE_SHAPE or len(shape) > 4 or 0 in shape:
+    if pixels.format != "B" or shape[-3:] != IMAGE_SHAPE or len(shape) > 4:
         dtype = getattr(array, "dtype", pixels.format)
         raise BadInput(
             f"Image {index} is an array of {dtype} with shape {list(shape)}; it must be uint8 0..255, RGB, with "
@@ -126,6 +126,8 @@ def array_sources(array: Any, pixels: memoryview, index: int) -> Iterator[Source
             "another size as PIL.Image.fromarray(array), and the bytes of an encoded picture as bytes.",
             index=index,
         )
+    if pixels.nbytes == 0:  # n is 0; what is empty cannot be cast
+        return
     flat = pixels.cast("B") if pixels.c_contiguous else memoryview(pixels.tobytes())
     for offset in range(0, len(flat), _IMAGE_BYTES):
         part = flat[offset : offset + _IMAGE_BYTES]
