@@ -119,9 +119,9 @@ def parse_url(text: str) -> httpx.URL:
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        escapes = ", and write # ? / in a password as %23 %3F %2F" if "@" in str(text) else ""
         raise BadInput(
-            f"{without_password(text)} is no address of a server; give one such as http://127.0.0.1:3000, and write "
-            "# ? / in a password as %23 %3F %2F."
+            f"{without_password(text)} is no address of a server; give one such as http://127.0.0.1:3000{escapes}."
         )
     if url.port is not None and not 0 < url.port < 65536:
         raise BadInput(f"{without_password(text)} cannot be used; its port must be from 1 to 65535.")
