@@ -11,6 +11,7 @@ from cifar_models.errors import InputError
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
 from export.figures import accuracy_table, as_text, parity_table
+from export.folder import is_bundle
 from export.formats import FORMATS, SERVED
 from export.source import load_source
 
@@ -64,7 +65,7 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )
-    if options.out.exists() and not (options.out / "manifest.json").exists():
+    if options.out.exists() and not is_bundle(options.out):
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
     options.formats = [key for key in FORMATS if key in options.formats]
     if not SERVED & {*options.formats}:

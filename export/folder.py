@@ -1,6 +1,7 @@
 """A bundle folder that appears whole or not at all."""
 
 import ctypes
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cifar_models.atomic import abandoned, partial_of
+from cifar_models.bundle import MANIFEST
 from cifar_models.errors import InputError
 
 _HERE = -100  # AT_FDCWD: relative paths begin in the working folder
@@ -40,6 +42,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether it has a manifest of ours: also of an old schema, or of a bundle that is damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.keys() >= {"schema_version", "artifacts"}
 
 
 def clear_abandoned(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, command, started, write_tiny_data
-from damaged import copy_bundle
+from damaged import copy_bundle, edit_manifest
 from test_interrupt import on_a_full_disk
 
 from cifar_models.bundle import open_bundle
@@ -53,19 +53,42 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Refused:
     return refused
 
 
-@pytest.mark.parametrize("name", ["with files", "empty", "a file"])
-def test_what_is_no_bundle_is_not_replaced(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"precious/thesis.txt": "a thesis"}, id="with files"),
+        pytest.param({"precious/manifest.json": '{"name": "a web app", "icons": []}'}, id="another's manifest"),
+        pytest.param({"precious/manifest.json": '["schema_version", "artifacts"]'}, id="a list"),
+        pytest.param({"precious/manifest.json": "schema_version, artifacts"}, id="no JSON"),
+        pytest.param({"precious/manifest.json/thesis.txt": "a thesis"}, id="a folder called so"),
+        pytest.param({"precious": "a thesis"}, id="a file"),
+        pytest.param({}, id="empty"),
+    ],
+)
+def test_what_is_no_bundle_is_not_replaced(
+    refused: Refused, tiny_run: Path, tmp_path: Path, files: dict[str, str]
+) -> None:
     out = tmp_path / "precious"
-    if name == "a file":
-        out.write_text("a thesis")
-    else:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    if not files:
         out.mkdir()
-    if name == "with files":
-        (out / "thesis.txt").write_text("a thesis")
     before = contents(tmp_path)
     assert str(out) in refused(tiny_run / "best.pt", "--out", out)
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_damaged_or_old_bundle_is_replaced(
+    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    edit_manifest(folder, lambda manifest: manifest.update(schema_version=1, labels="none"))
+    (folder / "model.onnx").unlink()
+    formats = ["--formats", "torchscript-fp32"]
+    command("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats)
+    assert [artifact.key for artifact in open_bundle(folder).manifest.artifacts] == ["torchscript-fp32"]
 
 
 @pytest.mark.parametrize("name", ["with space", ".hidden"])
