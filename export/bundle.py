@@ -15,7 +15,7 @@ import torch
 
 from cifar_models.bundle import open_bundle, sha256, write_manifest
 from cifar_models.classifier import Classifier
-from cifar_models.manifest import Artifact, File, Input, Manifest, Origin
+from cifar_models.manifest import Artifact, File, Input, Manifest
 from cifar_models.revision import source_revision
 from cifar_models.selective import describe_selection
 from export.archive import rewrite_archive
@@ -28,6 +28,7 @@ from export.formats import FORMATS, SERVED, measured_on_test, open_runner
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
+from export.origin import describe_origin
 from export.parity import Evidence, ParityError, check_parity, check_rounding
 from export.reference import build_reference, weights_sha256
 from export.runner import Runner
@@ -175,16 +176,3 @@ def write_golden(exported: list[tuple[Artifact, Runner]], path: Path) -> File:
 
 def describe_file(path: Path) -> File:
     return File(file=path.name, sha256=sha256(path), bytes=path.stat().st_size)
-
-
-def describe_origin(source: Source) -> Origin:
-    checkpoint = source.checkpoint
-    return Origin(
-        recipe=checkpoint.recipe,
-        epoch=checkpoint.epoch,
-        data=checkpoint.data_name,
-        data_fingerprint=checkpoint.data_fingerprint,
-        training_images=len(source.training) - len(checkpoint.validation),
-        validation_images=len(checkpoint.validation),
-        source_revision=checkpoint.source_revision,
-    )

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -142,10 +143,31 @@ def contents(path: Path) -> dict[str, bytes]:
     return found
 
 
+def holding(traces: list[str], bundle: Path) -> list[str]:
+    """The files, and members of files, in which one of the traces is found."""
+    found = [contents(path) for path in bundle.iterdir()]
+    return [name for file in found for name, data in file.items() if any(trace.encode() in data for trace in traces)]
+
+
 def test_no_file_holds_a_path_of_this_machine(tiny_bundle: Path) -> None:
-    traces = [str(ROOT).encode(), b"site-packages", sys.prefix.encode(), str(tiny_bundle.parent).encode()]
-    for path in tiny_bundle.iterdir():
-        assert [name for name, data in contents(path).items() if any(trace in data for trace in traces)] == []
+    assert holding([str(ROOT), "site-packages", sys.prefix, str(tiny_bundle.parent)], tiny_bundle) == []
+
+
+def test_no_file_says_where_the_networks_lay_that_it_learned_from(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(tiny_run / "best.pt")
+    ancestors = {
+        "start": f"{tmp_path}/big/last.pt",
+        "teachers": f"{tmp_path}/big/best.pt,{ROOT}/runs/near/best.pt,runs/typed/best.pt",
+    }
+    replace(checkpoint, recipe=checkpoint.recipe | ancestors).save(tmp_path / "best.pt")
+    formats = ["--formats", "torchscript-fp32"]
+    command("export", tmp_path / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
+    assert holding([str(ROOT), str(tmp_path)], tmp_path / "m") == []
+    recipe = open_bundle(tmp_path / "m").manifest.origin.recipe
+    assert recipe["start"] == "big/last.pt"
+    assert recipe["teachers"] == "big/best.pt,runs/near/best.pt,runs/typed/best.pt"
 
 
 @pytest.mark.parametrize("key", ["torchscript-fp32", "torch-export-fp32"])
