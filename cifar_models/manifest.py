@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cifar_models.calibration import Calibration
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # beside the manifest, never elsewhere
+License = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*$")]  # an identifier of SPDX
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Split = Literal["validation", "test"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -148,10 +149,12 @@ class Origin(Record):
 class Manifest(Record):
     """Everything that a bundle says of itself."""
 
-    # 2 knew no class_accuracies, confusion, selective and export_revision, which are none then, and 3 no sharpening.
-    schema_version: Literal[2, 3, 4] = 4
+    # 2 knew no class_accuracies, confusion, selective and export_revision, which are none then, 3 no sharpening, 4 no
+    # license.
+    schema_version: Literal[2, 3, 4, 5] = 5
     checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
+    license: License | None = None  # of weights and files, as whoever exported them said
     architecture: str
     parameters: int
     labels: Annotated[list[str], Field(min_length=2)]  # in the order of the outputs
@@ -183,6 +186,11 @@ class Manifest(Record):
     def files(self) -> list[File]:
         """All that it names."""
         return [self.golden, *([self.card] if self.card else []), *self.artifacts]
+
+    @property
+    def declared_license(self) -> str | None:
+        """What its files and its card say: before schema 5, all said the same."""
+        return "Apache-2.0" if self.schema_version < 5 else self.license
 
     @property
     def calibration(self) -> Calibration:

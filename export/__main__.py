@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
+from cifar_models.manifest import License
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
 from export.figures import accuracy_table, as_text, parity_table
@@ -28,7 +30,9 @@ def main() -> None:
         return
     check_options(options)
     source = load_source(options.checkpoint, options.data)
-    manifest = export_bundle(source, options.out, cuda=torch.cuda.is_available(), formats=options.formats)
+    manifest = export_bundle(
+        source, options.out, cuda=torch.cuda.is_available(), formats=options.formats, license_=options.license
+    )
     print(f"\n{as_text(parity_table(manifest))}\n\n{as_text(accuracy_table(manifest))}\n")
     print(f"{options.out}: {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB. Next:")
     print(f"  make serve, with CIFAR_MODEL={options.out.name} if it is not the default")
@@ -51,11 +55,26 @@ def parse_options() -> argparse.Namespace:
         help=f"the files to make (default: all; {', '.join(FORMATS)})",
     )
     parser.add_argument(
+        "--license",
+        type=spdx,
+        metavar="NAME",
+        help="of weights and files, an SPDX identifier such as CC-BY-4.0, which they and the card then state "
+        "(default: they state none)",
+    )
+    parser.add_argument(
         "--all-architectures",
         action="store_true",
         help="instead: check that every registered network, with fresh weights, can be exported",
     )
     return parser.parse_args()
+
+
+def spdx(text: str) -> str:
+    """The type of an option."""
+    try:
+        return TypeAdapter(License).validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no SPDX identifier, such as CC-BY-4.0") from None
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -46,22 +46,30 @@ tell = partial(print, flush=True)
 
 
 def export_bundle(
-    source: Source, folder: Path, *, cuda: bool, formats: Sequence[str] = tuple(FORMATS), report: Report = tell
+    source: Source,
+    folder: Path,
+    *,
+    cuda: bool,
+    formats: Sequence[str] = tuple(FORMATS),
+    license_: str | None = None,
+    report: Report = tell,
 ) -> Manifest:
     """Make the bundle `folder`; an older one there is replaced only when every gate has passed.
 
-    With `cuda` the files are compared on this machine's CUDA device too. An int8 file that loses too much is left out,
-    and `report` told why, unless it is the only one that could be served. Raises ParityError when another file
-    disagrees with the checkpoint, and InputError when the folder cannot be written.
+    With `cuda` the files are compared on this machine's CUDA device too. `license_` is an SPDX identifier, which files
+    and card then state. An int8 file that loses too much is left out, and `report` told why, unless it is the only one
+    that could be served. Raises ParityError when another file disagrees with the checkpoint, and InputError when the
+    folder cannot be written.
     """
     with replacing_folder(folder) as made:
         model = build_reference(source.checkpoint, source.validation)
         evidence = Evidence(model, source.validation)
         rounding = check_rounding(source.checkpoint.classifier(), evidence)
-        write_files(model, source, made, folder.name, formats)
+        write_files(model, source, made, folder.name, formats, license_)
         exported = check_files(evidence, source, made, formats, cuda=cuda, report=report)
         manifest = Manifest(
             name=folder.name,
+            license=license_,
             architecture=source.checkpoint.architecture,
             parameters=sum(parameter.numel() for parameter in model.network.parameters()),
             labels=source.checkpoint.labels,
@@ -82,7 +90,9 @@ def export_bundle(
         return open_bundle(made).manifest
 
 
-def write_files(model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str]) -> None:
+def write_files(
+    model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str], license_: str | None = None
+) -> None:
     """Write every format. Each holds the same description of itself."""
     checkpoint = source.checkpoint
     description = describe(
@@ -95,6 +105,7 @@ def write_files(model: Classifier, source: Source, folder: Path, name: str, form
         weights_sha256=weights_sha256(model),
         trained_on=checkpoint.data_name,
         source_revision=checkpoint.source_revision,
+        license_=license_,
     )
     paths = {key: folder / FORMATS[key].file for key in formats}
     if paths.keys() & {"onnx-fp32", "onnx-int8"}:

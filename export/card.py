@@ -74,9 +74,7 @@ curl --form images=@picture.png "http://127.0.0.1:3000/classify?model={manifest.
 ```python
 {example(first)}
 ```
-
-Weights and files: Apache-2.0.
-"""
+{describe_license(manifest)}"""
 
 
 def stated_test(artifact: Artifact) -> Evaluation:
@@ -131,6 +129,11 @@ these commands make the files again:
 ```sh
 {commands(manifest)}
 ```"""
+
+
+def describe_license(manifest: Manifest) -> str:
+    """A last line, where there is one."""
+    return f"\nWeights and files: {manifest.declared_license}.\n" if manifest.declared_license else ""
 
 
 def describe_file(artifact: Artifact) -> list[str]:

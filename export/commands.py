@@ -17,8 +17,12 @@ def commands(manifest: Manifest) -> str:
     # Every field of the recipe, so that defaults may change and the command means the same.
     options = (option(name, value) for name, value in origin.recipe.items())
     train = [["python", "-m", "training.fit"], *options, ["--data-name", origin.data], ["--out", run]]
-    formats = ["--formats", *(artifact.key for artifact in manifest.artifacts)]
-    export = [["python", "-m", "export", f"{run}/best.pt"], ["--out", f"models/{manifest.name}"], formats]
+    export = [
+        ["python", "-m", "export", f"{run}/best.pt"],
+        ["--out", f"models/{manifest.name}"],
+        ["--formats", *(artifact.key for artifact in manifest.artifacts)],
+        *([["--license", manifest.license]] if manifest.license else []),
+    ]
     steps = [*checkout(origin.source_revision), wrap(train)]
     if manifest.export_revision not in (None, origin.source_revision):
         steps += checkout(str(manifest.export_revision))

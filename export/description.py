@@ -20,8 +20,9 @@ def describe(
     weights_sha256: str,
     trained_on: str,
     source_revision: str,
+    license_: str | None,
 ) -> dict[str, str]:
-    return {
+    description = {
         "name": name,
         "architecture": architecture,
         "labels": json.dumps(list(labels)),
@@ -34,14 +35,15 @@ def describe(
         "weights_sha256": weights_sha256,
         "trained_on": trained_on,
         "source_revision": source_revision,
-        "license": "Apache-2.0",
     }
+    return description | ({"license": license_} if license_ else {})
 
 
 def check_description(bundle: Bundle, artifact: Artifact) -> None:
-    """Raises BundleError when a file was made of other labels, preprocessing, calibration or weights."""
+    """Raises BundleError when a file was made of other labels, preprocessing, calibration, weights or license."""
     manifest = bundle.manifest
-    promised = describe(
+    promised: dict[str, str | None] = {"license": None}
+    promised |= describe(
         name=manifest.name,
         architecture=manifest.architecture,
         labels=manifest.labels,
@@ -51,6 +53,7 @@ def check_description(bundle: Bundle, artifact: Artifact) -> None:
         weights_sha256=manifest.weights_sha256,
         trained_on=manifest.origin.data,
         source_revision=manifest.origin.source_revision,
+        license_=manifest.declared_license,
     )
     found = FORMATS[artifact.key].read_metadata(bundle.path(artifact))
     for field, value in promised.items():

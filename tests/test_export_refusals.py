@@ -96,6 +96,12 @@ def test_a_name_that_cannot_be_a_models_is_refused(refused: Refused, tiny_run: P
     assert name in refused(tiny_run / "best.pt", "--out", tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["", "all rights reserved", "MIT\n"])
+def test_what_is_no_name_of_a_license_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
+    line = refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--license", name)
+    assert f"--license: {name!r} is no SPDX identifier" in line
+
+
 def test_a_checkpoint_trained_on_other_data_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path) -> None:
     data = write_tiny_data(tmp_path / "data", classes=LABELS[:3])
     assert "other images (tiny)" in refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--data", data)
