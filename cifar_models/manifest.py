@@ -1,7 +1,8 @@
 """manifest.json: what a bundle promises. It is written by export, and read by whoever serves or checks the bundle."""
 
 import re
-from math import isfinite
+from collections.abc import Iterator
+from math import isclose, isfinite
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,6 +48,17 @@ class Evaluation(Record):
     nll: float  # mean negative log likelihood, nats
     class_accuracies: list[Share] | None = None  # of the images of each label; none: schema 2 did not say
     confusion: list[list[Annotated[int, Field(ge=0)]]] | None = None  # images: rows are labels, columns are answers
+
+    def counted(self) -> Iterator[tuple[str, float, float]]:
+        """What its confusion matrix, which must be square, says as well: name, as stated, as counted."""
+        if self.confusion is None:
+            return
+        totals = [sum(row) for row in self.confusion]
+        right = [row[index] for index, row in enumerate(self.confusion)]
+        yield "images", self.images, sum(totals)
+        yield "accuracy", self.accuracy, sum(right) / max(1, sum(totals))
+        for index, stated in enumerate(self.class_accuracies or []):
+            yield f"accuracy of label {index}", stated, right[index] / max(1, totals[index])
 
 
 class Selection(Record):
@@ -177,9 +189,21 @@ class Manifest(Record):
             if len(set(values)) < len(values):
                 raise ValueError(f"a {what} is listed twice")
         for evaluation in (each for artifact in self.artifacts for each in artifact.evaluations):
-            accuracies, confusion = evaluation.class_accuracies or [], evaluation.confusion or []
-            if {len(accuracies), len(confusion), *map(len, confusion)} - {0, len(self.labels)}:
+            by_label = [rows for rows in (evaluation.class_accuracies, evaluation.confusion) if rows is not None]
+            if {*map(len, by_label), *map(len, evaluation.confusion or [])} - {len(self.labels)}:
                 raise ValueError(f"an evaluation has figures of more or fewer labels than {len(self.labels)}")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        for artifact in self.artifacts:
+            for evaluation in artifact.evaluations:
+                for name, stated, counted in evaluation.counted():
+                    if not isclose(stated, counted, abs_tol=1e-9):
+                        raise ValueError(
+                            f"{artifact.file} has {name} {stated:g} on {evaluation.split}, by its confusion matrix "
+                            f"{counted:g}"
+                        )
         return self
 
     @property

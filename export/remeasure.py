@@ -1,20 +1,21 @@
-"""The accuracies that a manifest states, measured again."""
+"""The figures that a manifest states, measured again."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cifar_models.bundle import Bundle, BundleError
+from cifar_models.bundle import Bundle, BundleError, Probabilities
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.manifest import Artifact, Evaluation, Manifest, Split
+from cifar_models.selective import choose_threshold, select
 from export.evaluation import evaluate
 from export.formats import measured_on_test
 from export.runner import Runner
 
 # Looser than nothing: another processor sums in another order, and int8 rounds on top of that. An image on the edge of
-# two bins counts in either for the calibration error.
+# two bins counts in either for the calibration error. Probabilities are densest near 1, where thresholds lie.
 ATOL = {
-    "fp32": {"accuracy": 2e-4, "ece": 1e-3, "nll": 1e-3},
-    "int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3},
+    "fp32": {"accuracy": 2e-4, "ece": 1e-3, "nll": 1e-3, "threshold": 1e-3, "coverage": 1e-3, "precision": 2e-4},
+    "int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3, "threshold": 1e-2, "coverage": 1e-2, "precision": 2e-3},
 }  # by precision
 
 
@@ -78,15 +79,46 @@ def compare(artifact: Artifact, stated: Evaluation, run: Runner, images: ImageSe
     except Exception as error:  # each format raises its own
         raise BundleError(f"{artifact.file} cannot be run on {len(images)} images: {error}") from error
     found = evaluate(outputs, images, stated.data, stated.split)
-    atol = ATOL[artifact.precision]
     for name in ("accuracy", "ece", "nll"):
-        measured, said = getattr(found, name), getattr(stated, name)
-        if not abs(measured - said) <= atol[name]:
-            raise BundleError(
-                f"{artifact.file}: {name} {measured:.4f} on {found.images} {stated.split} images; its manifest says "
-                f"{said:.4f} on {stated.images} ({stated.data})."
-            )
+        require_close(artifact, stated, name, getattr(found, name), getattr(stated, name))
+    _, probabilities = outputs
+    if stated.split == "validation":
+        check_threshold(artifact, stated, probabilities, images)
+    check_selection(artifact, stated, probabilities, images)
     return (
         f"{artifact.file:22} {stated.split} accuracy {found.accuracy:.2%}, ECE {found.ece:.2%} and NLL {found.nll:.4f} "
         f"right, on {found.images} images ({stated.data})"
     )
+
+
+def check_threshold(artifact: Artifact, on: Evaluation, probabilities: Probabilities, images: ImageSet) -> None:
+    """Raises BundleError when the validation images choose another one than the manifest says."""
+    found = choose_threshold(probabilities, images.labels)
+    stated = artifact.selective.threshold if artifact.selective else None
+    if found is not None and stated is not None:
+        require_close(artifact, on, "threshold", found, stated)
+    elif found != stated:
+        raise BundleError(
+            f"{artifact.file}: threshold {found} on {on.images} {on.split} images; its manifest says {stated} "
+            f"({on.data})."
+        )
+
+
+def check_selection(artifact: Artifact, on: Evaluation, probabilities: Probabilities, images: ImageSet) -> None:
+    """Raises BundleError when the stated threshold does something else to the images than the manifest says."""
+    selective = artifact.selective
+    stated = selective and (selective.validation if on.split == "validation" else selective.test)
+    if selective is None or stated is None:
+        return
+    found = select(probabilities, images.labels, selective.threshold)
+    for name in ("coverage", "precision"):
+        require_close(artifact, on, name, getattr(found, name), getattr(stated, name))
+
+
+def require_close(artifact: Artifact, on: Evaluation, name: str, found: float, stated: float) -> None:
+    """Raises BundleError when a figure is farther from the stated one than another processor may bring it."""
+    if not abs(found - stated) <= ATOL[artifact.precision][name]:  # not `>`: NaN differs too
+        raise BundleError(
+            f"{artifact.file}: {name} {found:.4f} on {on.images} {on.split} images; its manifest says {stated:.4f} "
+            f"({on.data})."
+        )

@@ -124,6 +124,25 @@ def tiny_bundle(tiny_run: Path, tiny_data: Path, shared: Path) -> Path:
     return make_once(shared / "models" / "tiny", lambda folder: command(*line, "--out", folder))
 
 
+Verify = Callable[..., str]
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verify:
+    """Run the command in this process, which spares loading torch; returns the line that says what is wrong."""
+    from export.verify import main  # it loads torch
+
+    def verify(*arguments: Any) -> str:
+        monkeypatch.setattr("sys.argv", ["verify", *map(str, arguments)])
+        assert main() == 1
+        *right, line = capsys.readouterr().out.splitlines()
+        assert all("right" in earlier for earlier in right)
+        assert line.startswith("wrong: ")
+        return line
+
+    return verify
+
+
 class ServerProcess:
     """A `bentoml serve` of this checkout."""
 

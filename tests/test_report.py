@@ -71,6 +71,17 @@ def test_the_page_shows_pictures_that_are_there(report: Report, tmp_path: Path) 
     assert str(tmp_path) not in page
 
 
+def mistake(evaluation: Manifest, label: int) -> None:
+    """State that no image of the label was answered right; without a contradiction, which would be found before."""
+    row = evaluation["confusion"][label]
+    evaluation["accuracy"] -= row[label] / evaluation["images"]
+    row[label - 1] += row[label]
+    evaluation["class_accuracies"][label] = row[label] = 0
+
+
+unknown = {"class_accuracies": None, "confusion": None}
+
+
 def on_test_of_int8(change: Callable[[Any], object]) -> Callable[[Manifest], object]:
     def apply(manifest: Manifest) -> None:
         (artifact,) = (each for each in manifest["artifacts"] if each["precision"] == "int8")
@@ -82,10 +93,10 @@ def on_test_of_int8(change: Callable[[Any], object]) -> Callable[[Manifest], obj
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda artifact: artifact["evaluations"][1].update(accuracy=0.5), "test accuracy"),
+        (lambda artifact: artifact["evaluations"][1].update(accuracy=0.5, **unknown), "test accuracy"),
         (lambda artifact: artifact["evaluations"][1].update(ece=0.5), "test ECE"),
         (lambda artifact: artifact["evaluations"][1].update(nll=9), "test NLL"),
-        (lambda artifact: artifact["evaluations"][1]["class_accuracies"].__setitem__(3, 0.25), "accuracy of label 3"),
+        (lambda artifact: mistake(artifact["evaluations"][1], 3), "accuracy of label 3"),
         (
             lambda artifact: artifact.update(
                 selective={
@@ -110,9 +121,8 @@ def test_a_figure_that_is_not_the_manifest_s_is_named_and_nothing_is_written(
 ) -> None:
     edit_manifest(bundles / "tiny", on_test_of_int8(change))
     assert report() == 1
-    (line, *_) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: "))
-    assert named in line
-    assert "tiny/model.int8.onnx" in line
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong: ")]
+    assert any(named in line and "tiny/model.int8.onnx" in line for line in wrong)
     assert not (tmp_path / "docs").exists()
 
 

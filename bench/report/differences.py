@@ -34,17 +34,16 @@ def differences(measured: MeasuredBundle) -> Iterator[str]:
 def figures(file: MeasuredFile) -> Iterator[tuple[str, float, float, float]]:
     """Name, found, stated, and how far apart they may be; nothing of a file that states none."""
     artifact, allowed = file.artifact, ATOL[file.artifact.precision]
-    stated, share = artifact.evaluation("test"), allowed["accuracy"]
+    stated = artifact.evaluation("test")
     if stated is None:
         return
     for name, figure in (("accuracy", "accuracy"), ("ECE", "ece"), ("NLL", "nll")):
         yield f"test {name}", getattr(file.test, figure), getattr(stated, figure), allowed[figure]
     if artifact.selective and artifact.selective.test and file.selection:
-        # Probabilities are densest near 1, where thresholds lie.
-        yield "test coverage", file.selection.coverage, artifact.selective.test.coverage, 5 * share
-        yield "test precision", file.selection.precision, artifact.selective.test.precision, share
+        for name in ("coverage", "precision"):
+            yield f"test {name}", getattr(file.selection, name), getattr(artifact.selective.test, name), allowed[name]
     for index, right in enumerate(stated.class_accuracies or []):
         images = sum((stated.confusion or [])[index])
         found = (file.test.class_accuracies or [])[index]
         # Of few images, a share moves more: as many images may differ as of all.
-        yield f"accuracy of label {index}", found, right, share * stated.images / images
+        yield f"accuracy of label {index}", found, right, allowed["accuracy"] * stated.images / images
