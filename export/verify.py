@@ -23,6 +23,8 @@ from export.runner import Runner
 _GOLDEN_ATOL = {"onnx-int8": 2e-2}
 _FLOAT_GOLDEN_ATOL = 1e-4
 
+_OLDEST_SCHEMA = 4  # files of before describe themselves without a sharpening
+
 
 def main() -> int:
     parser = Parser(
@@ -34,6 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         bundle = open_bundle(options.bundle)
+        check_schema(bundle)
         runs = {}
         for artifact in bundle.manifest.artifacts:
             runs[artifact.key] = verify_artifact(bundle, artifact)
@@ -47,6 +50,16 @@ def main() -> int:
         return 1
     print(f"{options.bundle} is what its manifest says.")
     return 0
+
+
+def check_schema(bundle: Bundle) -> None:
+    """Raises BundleError when the manifest is too old to say what is checked."""
+    found = bundle.manifest.schema_version
+    if found < _OLDEST_SCHEMA:
+        raise BundleError(
+            f"{bundle.folder} is of schema {found}, which is served and cannot be checked; schema {_OLDEST_SCHEMA} and "
+            "later can: export the checkpoint again."
+        )
 
 
 def check_proofs(bundle: Bundle) -> None:

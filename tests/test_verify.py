@@ -160,6 +160,14 @@ def test_a_manifest_that_is_none_is_found(bundle: Path, verify: Verify, text: st
     assert "is not a valid manifest" in verify(bundle)
 
 
+@pytest.mark.parametrize("schema", [2, 3])
+def test_a_manifest_of_an_older_schema_is_named(bundle: Path, verify: Verify, schema: int) -> None:
+    edit_manifest(bundle, lambda manifest: (manifest.update(schema_version=schema), manifest.pop("sharpening")))
+    line = verify(bundle)
+    assert line.startswith(f"wrong: {bundle} is of schema {schema}, ")
+    assert line.endswith("schema 4 and later can: export the checkpoint again.")
+
+
 def on_artifact(**values: Any) -> Callable[[Manifest], None]:
     return lambda manifest: manifest["artifacts"][0].update(values)
 
