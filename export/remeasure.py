@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cifar_models.bundle import Bundle, BundleError, Probabilities
 from cifar_models.dataset import ImageSet, load_images, split_validation
+from cifar_models.errors import InputError
 from cifar_models.manifest import Artifact, Evaluation, Manifest, Split
 from cifar_models.selective import choose_threshold, select
 from export.evaluation import evaluate
@@ -23,11 +24,11 @@ def measure_again(bundle: Bundle, runs: Mapping[str, Runner], data: Path) -> Ite
     """A line for each figure, of the runners by their artifact's key. Raises BundleError at the first that is another.
 
     The test images in `data` are needed, its training images are used if they are there: the held-out ones among them
-    are found as training found them. Raises InputError when they cannot be read.
+    are found as training found them. Raises InputError when they cannot be read, or are others.
     """
     manifest = bundle.manifest
     check_stated(manifest)
-    splits = load_splits(manifest, data)
+    splits = load_splits(bundle, data)
     for artifact in manifest.artifacts:
         for stated in artifact.evaluations:
             if stated.split in splits:
@@ -47,13 +48,32 @@ def check_stated(manifest: Manifest) -> None:
             raise BundleError(f"The manifest states no {min(missing)} accuracy of {artifact.file}; export it again.")
 
 
-def load_splits(manifest: Manifest, data: Path) -> dict[Split, ImageSet]:
-    test = load_images(data, "test")
-    if test.classes != tuple(manifest.labels):
-        raise BundleError(f"The data have the classes {', '.join(test.classes)}; the bundle's labels are others.")
+def load_splits(bundle: Bundle, data: Path) -> dict[Split, ImageSet]:
+    """Raises InputError when the images in `data` are not those that the manifest names."""
+    origin, test = bundle.manifest.origin, load_images(data, "test")
+    check_test_images(bundle, test)
     if (data / "test").is_dir() and not (data / "train").is_dir():
         return {"test": test}
-    return {"validation": held_out(manifest, load_images(data, "train")), "test": test}
+    training = load_images(data, "train")
+    if training.fingerprint() != origin.data_fingerprint:
+        raise InputError(
+            f"{bundle.folder} was trained on other images ({origin.data}) than those in {data}; "
+            "name their folder with --data."
+        )
+    return {"validation": held_out(bundle.manifest, training), "test": test}
+
+
+def check_test_images(bundle: Bundle, test: ImageSet) -> None:
+    """Raises BundleError when the served file states no test figures, and InputError when they are of other images."""
+    artifact = bundle.manifest.usual
+    stated = artifact.evaluation("test")
+    if stated is None:
+        raise BundleError(f"The manifest states no test accuracy of {bundle.path(artifact)}.")
+    if stated.data_fingerprint != test.fingerprint():
+        raise InputError(
+            f"{bundle.path(artifact)} was measured on {stated.images} other test images ({stated.data}); "
+            "name their folder with --data."
+        )
 
 
 def held_out(manifest: Manifest, training: ImageSet) -> ImageSet:

@@ -83,19 +83,49 @@ def test_a_bundle_that_states_no_accuracy_is_found(
     assert f"states no {split} accuracy of model." in verify(bundle, "--data", tiny_data)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_other_images_than_those_of_the_manifest_are_found(
-    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str
+@pytest.mark.parametrize(("split", "named"), [("train", "trained on other images"), ("test", "40 other test images")])
+def test_other_images_than_those_of_the_manifest_are_no_fault_of_the_bundle(
+    tiny_bundle: Path, tiny_data: Path, tmp_path: Path, split: str, named: str
 ) -> None:
     data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
     for path in (data / split / "cat").iterdir():
         Image.new("RGB", (32, 32)).save(path)
-    assert "40 other images" in verify(tiny_bundle, "--data", data)
+    assert_refused(tiny_bundle, data, named)
 
 
-def test_data_of_other_classes_are_refused(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
+def test_data_of_other_classes_are_no_fault_of_the_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     data = write_tiny_data(tmp_path / "data", classes=LABELS[:3])
-    assert "classes" in verify(tiny_bundle, "--data", data)
+    assert_refused(tiny_bundle, data, "40 other test images")
+
+
+def assert_refused(bundle: Path, data: Path, named: str) -> None:
+    done = command("export.verify", bundle, "--data", data, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("error: ")
+    assert named in line
+    assert line.endswith("name their folder with --data.")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda recipe: recipe.update(seed=1), "was measured on 40 other images"),
+        (lambda recipe: recipe.update(validation=0.0), "does not say which images were held out"),
+        (lambda recipe: recipe.pop("seed"), "does not say which images were held out"),
+    ],
+)
+def test_a_recipe_that_held_out_other_images_is_found(
+    tiny_bundle: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    verify: Verify,
+    change: Callable[[Manifest], object],
+    named: str,
+) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    restate(bundle, lambda manifest: change(manifest["origin"]["recipe"]))
+    assert named in verify(bundle, "--data", tiny_data)
 
 
 @pytest.fixture

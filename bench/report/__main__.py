@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.charts import write_charts
-from bench.report.differences import check_data, differences
+from bench.report.differences import differences
 from bench.report.measure import MeasuredBundle, measure
 from bench.report.page import MAX_BYTES, as_json, describe_size, render, summary_table
 from bench.serving.machine import describe_machine
@@ -17,6 +17,7 @@ from cifar_models.command import Parser, amount, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
 from export.figures import as_text
+from export.remeasure import check_test_images
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
         bundles = open_bundles(options.bundles)
         test = load_images(options.data, "test")
         for bundle in bundles:
-            check_data(bundle, test)
+            check_test_images(bundle, test)
         measured = [measure_aloud(bundle, test, options.seconds) for bundle in bundles]
     except BundleError as error:
         print(f"wrong: {error}")

@@ -3,23 +3,7 @@
 from collections.abc import Iterator
 
 from bench.report.measure import MeasuredBundle, MeasuredFile
-from cifar_models.bundle import Bundle, BundleError
-from cifar_models.dataset import ImageSet
-from cifar_models.errors import InputError
 from export.remeasure import ATOL
-
-
-def check_data(bundle: Bundle, test: ImageSet) -> None:
-    """Raises BundleError when the served file states no test figures, and InputError when they are of other images."""
-    artifact = bundle.manifest.usual
-    stated = artifact.evaluation("test")
-    if stated is None:
-        raise BundleError(f"The manifest states no test accuracy of {bundle.path(artifact)}.")
-    if stated.data_fingerprint != test.fingerprint():
-        raise InputError(
-            f"{bundle.path(artifact)} was measured on {stated.images} other test images ({stated.data}); "
-            "name their folder with --data."
-        )
 
 
 def differences(measured: MeasuredBundle) -> Iterator[str]:
