@@ -3,11 +3,15 @@
 On a device ONNX Runtime's files have passed; TorchScript's were refused, mended, and have not run there since.
 """
 
+import re
+
 from cifar_models.errors import reason
 from cifar_models.manifest import Arithmetic, Parity, Unproved
 from export.formats import FORMATS
 from export.parity import Evidence, Opener, check_parity
 from export.runner import Target
+
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^/\s:\"']+/)+")  # of an absolute path, not of an address
 
 
 def check_cuda(key: str, open_: Opener, evidence: Evidence) -> tuple[list[Parity], list[Unproved]]:
@@ -29,5 +33,5 @@ def check_in(arithmetic: Arithmetic, key: str, open_: Opener, evidence: Evidence
     try:
         open_(target)(evidence.extremes)  # some libraries are loaded by the first batch
     except Exception as error:  # each library raises its own
-        return Unproved(arithmetic=arithmetic, reason=reason(error))
+        return Unproved(arithmetic=arithmetic, reason=_FOLDERS.sub("", reason(error)))
     return check_parity(key, open_, evidence, target).parity

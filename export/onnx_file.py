@@ -1,5 +1,6 @@
 """ONNX, float32: one file, dynamic batch, weights stored as halves."""
 
+import ctypes
 import logging
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx
 
 
 def open_onnx(path: Path, target: Target) -> Runner:
-    """Raises RuntimeError when ONNX Runtime would compute elsewhere than on the target's device."""
+    """Raises RuntimeError when a library of the target's device is missing, or ONNX Runtime would compute elsewhere."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = target.threads or 0
     # Threads that wait shall sleep, as torch's do here: beside another program, spinning takes its time and ours.
@@ -53,8 +54,14 @@ def open_onnx(path: Path, target: Target) -> Runner:
         # It would fall back to the CPU with no more than a line in its log.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = ("CUDAExecutionProvider", {"use_tf32": int(target.arithmetic == "tf32")})
-    # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
-    session = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
+    try:
+        # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
+        session = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
+    except Exception as error:  # several kinds of its own
+        missing = missing_library() if target.device == "cuda" else None
+        if missing is None:
+            raise
+        raise RuntimeError(missing) from error
     wanted, ran = provider if isinstance(provider, str) else provider[0], session.get_providers()[0]
     if ran != wanted:
         raise RuntimeError(f"ONNX Runtime runs {path} by {ran}, not by {wanted}.")
@@ -64,6 +71,18 @@ def open_onnx(path: Path, target: Target) -> Runner:
         return np.asarray(logits), np.asarray(probabilities)
 
     return Runner(compute, ran)
+
+
+def missing_library() -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot be loaded, which it says to its log alone; nothing if it can."""
+    library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    if not library.exists():
+        return None
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def read_onnx_metadata(path: Path) -> dict[str, str]:
