@@ -130,8 +130,11 @@ def require_all(key: str, parity: Parity) -> Parity:
     for check in parity.checks:
         if not check.passed:
             allowed = "any number" if check.allowed is None else f"{check.allowed:.3g}"
+            counted = ""
+            if check.name == Comparison.ACCURACIES:  # of few images, one is much
+                counted = f" ({round(check.difference * parity.images)} of {parity.images} images)"
             raise ParityError(
-                f"{key} does not agree with the checkpoint: {check.name} differ by {check.difference:.3g}, "
+                f"{key} does not agree with the checkpoint: {check.name} differ by {check.difference:.3g}{counted}, "
                 f"allowed is {allowed}."
             )
     return parity

@@ -280,6 +280,7 @@ def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
     export_bundle(source, tmp_path / "tiny", cuda=False, formats=formats, report=lines.append)
     (line,) = (line for line in lines if line.startswith("No model.int8.onnx: "))
     assert "onnx-int8 does not agree with the checkpoint" in line
+    assert " of 40 images), allowed is " in line
     assert [artifact.key for artifact in open_bundle(tmp_path / "tiny").manifest.artifacts] == [
         "onnx-fp32",
         "safetensors-fp32",
