@@ -84,7 +84,11 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )
-    if options.out.exists() and not is_bundle(options.out):
+    try:
+        precious = options.out.exists() and not is_bundle(options.out)
+    except OSError as error:  # such as of too long a name
+        raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error
+    if precious:
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
     options.formats = [key for key in FORMATS if key in options.formats]
     if not SERVED & {*options.formats}:

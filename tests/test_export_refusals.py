@@ -91,6 +91,13 @@ def test_a_damaged_or_old_bundle_is_replaced(
     assert [artifact.key for artifact in open_bundle(folder).manifest.artifacts] == ["torchscript-fp32"]
 
 
+def test_a_name_that_no_folder_can_have_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("m" * 300)
+    assert refused(tiny_run / "best.pt", "--out", out) == (
+        f"--out {out} cannot be used (File name too long); name another folder."
+    )
+
+
 @pytest.mark.parametrize("name", ["with space", ".hidden"])
 def test_a_name_that_cannot_be_a_models_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
     assert name in refused(tiny_run / "best.pt", "--out", tmp_path / name)
