@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cifar_models.atomic import abandoned, partial_of
@@ -41,7 +41,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             f"{error.filename or folder} cannot be written ({error.strerror or error}); {folder} is as it was before."
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
 
 
 def is_bundle(folder: Path) -> bool:
@@ -59,6 +59,15 @@ def clear_abandoned(folder: Path) -> None:
     if old and not folder.exists():
         old.pop().rename(folder)
     for path in [*old, *abandoned(folder.parent, folder.name)]:
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or a link to one, which stays; where that cannot be done, leave it."""
+    if os.path.islink(path):
+        with suppress(OSError):
+            path.unlink()
+    else:
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,16 +1,12 @@
 """What `python -m export` refuses, and that a refusal leaves everything as it was."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command, started, write_tiny_data
+from conftest import command, write_tiny_data
 from damaged import copy_bundle, edit_manifest
 from test_interrupt import on_a_full_disk
 
@@ -20,11 +16,9 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.errors import InputError
 from export.__main__ import main
 from export.bundle import export_bundle
-from export.folder import replacing_folder
 from export.parity import TOLERANCES, ParityError
 from export.reference import build_reference
 from export.source import Source, load_source
-from serving.engines.bundles import find_bundles
 
 
 @pytest.fixture(scope="module")
@@ -175,106 +169,6 @@ def test_an_interrupted_export_leaves_the_bundle_before_it(tiny_bundle: Path, so
         export_bundle(source, folder, cuda=False, formats=["torchscript-fp32", "safetensors-fp32"], report=interrupt)
     assert contents(tmp_path) == {f"tiny/{name}": data for name, data in before.items()}
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-
-
-def test_a_killed_export_leaves_the_bundle_before_it(
-    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
-) -> None:
-    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
-    before = contents(folder)
-    formats = ["--formats", "torchscript-fp32"]
-    with started("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats) as process:
-        assert next(process.stdout).startswith("model.torchscript.pt ")  # the new file is there
-        process.send(signal.SIGKILL)
-    assert contents(folder) == before
-    assert list(find_bundles(tmp_path)) == ["tiny"]  # a server does not see what the killed one left
-    assert (tmp_path / f".tiny.{process.pid}.partial").exists()
-    with replacing_folder(folder) as partial:
-        (partial / "manifest.json").touch()
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]  # the next one cleans up
-
-
-def test_what_a_killed_process_left_stops_nobody(tmp_path: Path) -> None:
-    (tmp_path / f".tiny.{os.getpid()}.partial").mkdir()  # in a container, each process may have the same number
-    (tmp_path / f".tiny.{os.getpid()}.partial" / "model.onnx").touch()
-    with replacing_folder(tmp_path / "tiny") as partial:
-        (partial / "manifest.json").touch()
-    assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["manifest.json"]
-
-
-def test_only_what_an_export_of_this_bundle_left_whose_process_is_gone_is_removed(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    abandoned = f".tiny.{gone.pid}.partial"
-    others = {
-        f".tiny.{os.getppid()}.partial",  # of a process that still works
-        f".other.{gone.pid}.partial",
-        f".tiny.more.{gone.pid}.partial",
-        f"tiny.{gone.pid}.partial",
-        f".tiny~~.{gone.pid}.partial",
-        ".tiny.notes.partial",
-    }
-    for name in ("tiny", abandoned, f".tiny~.{gone.pid}.partial", *others):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.onnx").touch()
-    with replacing_folder(tmp_path / "tiny") as partial:
-        (partial / "manifest.json").touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"tiny", *others}
-    assert all((tmp_path / name / "model.onnx").exists() for name in others)
-
-
-# On a system that cannot exchange two folders in one step.
-KILLED_WHILE_IT_RENAMES = """
-import os, sys
-from pathlib import Path
-from export import folder
-
-folder.ctypes.CDLL = lambda *_, **__: object()
-rename, left = Path.rename, int(sys.argv[2])
-
-def renaming(path, to):
-    global left
-    if left == 0:
-        os.kill(os.getpid(), 9)
-    left -= 1
-    return rename(path, to)
-
-Path.rename = renaming
-with folder.replacing_folder(Path(sys.argv[1])) as partial:
-    (partial / "new").touch()
-"""
-
-
-@pytest.mark.parametrize(("renames", "found"), [(0, "old"), (1, "old"), (2, "new"), (3, "new")])
-def test_an_export_that_is_killed_while_it_renames_loses_no_bundle(tmp_path: Path, renames: int, found: str) -> None:
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "old").touch()
-    line = [sys.executable, "-c", KILLED_WHILE_IT_RENAMES, str(tmp_path / "tiny"), str(renames)]
-    code = subprocess.run(line, cwd=ROOT, check=False).returncode
-    assert code == (0 if renames == 3 else -signal.SIGKILL)
-    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "tiny"):  # the next one, which changes nothing
-        raise KeyboardInterrupt
-    assert contents(tmp_path) == {f"tiny/{found}": b""}
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-
-
-def test_an_export_that_cannot_take_the_place_of_the_old_one_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
-
-    def renaming(path: Path, to: Path) -> Path:
-        if path.name.startswith(".tiny."):  # the new one
-            raise PermissionError(1, "Operation not permitted", str(path))
-        return rename(path, to)
-
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "old").touch()
-    monkeypatch.setattr(Path, "rename", renaming)
-    monkeypatch.setattr("export.folder.ctypes.CDLL", lambda *_, **__: object())
-    with pytest.raises(InputError, match="tiny is as it was before"), replacing_folder(tmp_path / "tiny") as partial:
-        (partial / "new").touch()
-    assert contents(tmp_path) == {"tiny/old": b""}
 
 
 def test_an_int8_file_that_loses_too_much_is_left_out_and_the_report_says_why(
