@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 
 import torch
@@ -35,7 +36,15 @@ def main() -> None:
     )
     print(f"\n{as_text(parity_table(manifest))}\n\n{as_text(accuracy_table(manifest))}\n")
     print(f"{options.out}: {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB. Next:")
-    print(f"  make serve, with CIFAR_MODEL={options.out.name} if it is not the default")
+    print(f"  make serve, with {describe_settings(options.out)}")
+
+
+def describe_settings(bundle: Path) -> str:
+    """What the server must be told to serve it."""
+    model = f"CIFAR_MODEL={bundle.name}"
+    if bundle.parent.resolve() == Path("models").resolve():
+        return f"{model} if it is not the default"
+    return f"CIFAR_BUNDLES={shlex.quote(str(bundle.parent))} and {model}"
 
 
 def parse_options() -> argparse.Namespace:

@@ -91,6 +91,11 @@ def as_text(rows: Rows) -> str:
 
 
 def as_markdown(rows: Rows) -> str:
-    head, *body = rows
+    head, *body = ([escape(cell) for cell in row] for row in rows)
     lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape(cell: str) -> str:
+    """A label may hold what ends a cell."""
+    return cell.replace("|", r"\|")

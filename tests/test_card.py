@@ -117,6 +117,13 @@ def test_the_card_has_every_label_s_accuracy_and_answers(tiny_bundle: Path, mani
         assert f"| {label} | {right:.1%} | {' | '.join(map(str, counts))} |" in card
 
 
+def test_a_label_cannot_break_the_cards_tables(manifest: Manifest) -> None:
+    labels = ["b|c", *manifest.labels[1:]]
+    card = render_card(manifest.model_copy(update={"labels": labels}))
+    rows = [re.split(r"(?<!\\)\|", line) for line in card.splitlines() if line.startswith(("| b\\|c |", "| label |"))]
+    assert [len(row) for row in rows] == [len(labels) + 4] * 2
+
+
 def test_the_card_of_an_old_bundle_leaves_out_what_it_did_not_know(old: Path, manifest: Manifest) -> None:
     card = render_card(open_bundle(old).manifest)
     assert all(f"`{name}={value}`" in card for name, value in manifest.origin.recipe.items())

@@ -315,6 +315,7 @@ def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path:
         "test",
     ]  # of its kind it is the first
     assert "memory layouts" in done.stdout  # the table of what was compared
+    assert done.stdout.endswith(f"  make serve, with CIFAR_BUNDLES={tmp_path} and CIFAR_MODEL=m\n")
     command("export.verify", tmp_path / "m")
 
 
