@@ -1,6 +1,7 @@
 """`python -m bench.gpu` on the CPU in miniature: what will run on a GPU's day, but for the device."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,22 @@ def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path)
     assert "has test/ but no train/" in record["missing"][0]
     assert record["missing"][0] in said
     assert figures(tmp_path, "environment")
+
+
+def test_a_page_that_cannot_be_written_loses_no_step(tmp_path: Path) -> None:
+    (tmp_path / "gpu.md").mkdir()
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    said = ask(tmp_path, tmp_path / "data", "environment", RECIPE)
+    assert json.loads((tmp_path / "gpu.json").read_text())["steps"].keys() == {"environment", RECIPE}
+    assert f"{tmp_path / 'gpu.md'} is not written: " in said
+
+
+def test_outside_a_git_checkout_the_page_says_that_the_revision_is_unknown(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nothing"))  # as if the source lay in no checkout
+    ask(tmp_path, tiny_data, "profile")
+    assert re.search(r"training step's time goes +\| \d{4}-\d\d-\d\d, unknown +\|", (tmp_path / "gpu.md").read_text())
 
 
 def test_a_step_that_could_not_be_done_again_keeps_its_figures_and_goes_on(tmp_path: Path) -> None:

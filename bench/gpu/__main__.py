@@ -38,7 +38,7 @@ def main() -> None:
     for name in find_steps(options.steps):
         take(name, context, report, options)
         report.save(options.out / "gpu.json")
-        write_page(report, options.out)
+        show(report, options)
 
 
 def take(name: str, context: Context, report: Report, options: argparse.Namespace) -> None:
@@ -65,10 +65,22 @@ def attempt(name: str, context: Context) -> Outcome:
     except InputError as error:
         return Outcome({}, [str(error)])
     except Exception as error:
-        log = context.work / f"{name}.error"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
-        return Outcome({}, [f"{reason(error)} ({log} has more)"])
+        return Outcome({}, [unexpected(error, context.work / f"{name}.error")])
+
+
+def show(report: Report, options: argparse.Namespace) -> None:
+    """What the page lacks, gpu.json has: the next step runs all the same."""
+    try:
+        write_page(report, options.out)
+    except Exception as error:
+        say(f"{options.out / 'gpu.md'} is not written: {unexpected(error, options.work / 'page.error')}")
+
+
+def unexpected(error: Exception, log: Path) -> str:
+    """The error in a line; the log gets all of it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(traceback.format_exception(error)))
+    return f"{reason(error)} ({log} has more)"
 
 
 def say(text: str) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cifar_models.revision import source_revision
 from serving.settings import available_cores
 
 _PACKAGES = (
@@ -34,7 +34,7 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: found for name in _PACKAGES if (found := installed(name))},
-        "revision": revision(),
+        "revision": source_revision(),
         "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("CIFAR_")},
     }
 
@@ -53,14 +53,3 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def revision() -> str | None:
-    """Of git; None where there is none."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
