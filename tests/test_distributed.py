@@ -256,7 +256,7 @@ class Dropping(nn.Module):
         self.kept: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.kept.append(F.dropout(torch.ones(len(x), 64), 0.5, training=self.training))
+        self.kept.append(F.dropout(torch.ones(len(x), 64, device=x.device), 0.5, training=self.training))
         logits: Tensor = self.head(self.kept[-1])
         return logits
 

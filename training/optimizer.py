@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,9 +47,10 @@ def build_sgd(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.SGD:
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """`factor` times each peak, rounded to float32 wherever it is kept: Adam would show the difference."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            rate = group["peak_lr"] * factor
+            rate = float(np.float32(group["peak_lr"] * factor))
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
