@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from torch.testing import assert_close
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import split_validation
 from training.distillation import Teacher
+from training.graph import GraphedStep
 from training.optimizer import prepare_for_graph
 from training.recipe import Recipe
 from training.recipes import RECIPES
@@ -90,12 +92,60 @@ def groups(state: dict[str, object]) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_graph_drops_out_in_each_step_what_the_step_itself_would(device: str) -> None:
-    masks = [dropped(trainer_of(small("seed001"), device, graphed=graphed)) for graphed in (True, False)]
+    masks = [dropped(trainer_of(small("seed001"), device, graphed=graphed), Dropping()) for graphed in (True, False)]
     assert all(torch.equal(one, other) for one, other in zip(*masks, strict=True))
     assert not any(torch.equal(one, other) for one, other in pairwise(masks[0]))
 
 
-def dropped(trainer: Trainer) -> list[Tensor]:
-    """What dropout left of ones in every step; float32 [batch, 64]."""
-    network = trainer.network = trainer.model.network = Dropping().to(trainer.device)
+def dropped(trainer: Trainer, network: Dropping) -> list[Tensor]:
+    """What dropout left of ones in every step of this network; float32 [batch, 64]."""
+    trainer.network = trainer.model.network = network.to(trainer.device)
     return [network.kept[-1].clone() for _ in steps(trainer)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_the_reason_said(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, eager = (trainer_of(small("seed001"), device, graphed=graphed) for graphed in (True, False))
+    if device == "cpu":
+        pretend_to_capture(monkeypatch)
+        tried.graph = GraphedStep(tried.optimizers, tried.device)
+    with pytest.warns(UserWarning, match="This step is no CUDA graph, and slower: ") as warned:
+        masks = dropped(tried, Looking())
+    assert not any("previous error" in str(each.message) for each in warned)
+    assert all(torch.equal(one, other) for one, other in zip(masks, dropped(eager, Looking()), strict=True))
+
+
+class Looking(Dropping):
+    """A network that asks for a number, for which a device must be waited for: no capture allows it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if Capture.is_on:
+            raise RuntimeError("operation not permitted when stream is capturing\nand what else there is to say")
+        logits = super().forward(x)
+        logits.sum().item()
+        return logits
+
+
+class Capture:
+    """torch.cuda.graph without a device: it ends as it does when something in it was not permitted."""
+
+    is_on = False
+
+    def __init__(self, graph: object, stream: object) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        Capture.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        Capture.is_on = False
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def pretend_to_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Stream", "stream", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock())
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    monkeypatch.setattr("training.graph.renew_generator", lambda device: None)  # there is none of a device

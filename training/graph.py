@@ -60,9 +60,20 @@ class GraphedStep:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self._can_capture = False
-            for optimizer in self._optimizers:
-                optimizer.zero_grad(set_to_none=True)  # these gradients were never computed
-            warnings.warn(f"This step is no CUDA graph, and slower: {str(error).splitlines()[0]}", stacklevel=2)
+            self._give_up(error.__context__ or error)  # what ends the capture only says that there was an error
         else:
             self._graph = graph
+
+    def _give_up(self, error: BaseException) -> None:
+        """Go on with the step as it is, as if it had not been tried."""
+        self._can_capture = False
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)  # these gradients were never computed
+        renew_generator(self._stream.device)
+        warnings.warn(f"This step is no CUDA graph, and slower: {str(error).splitlines()[0]}", stacklevel=3)
+
+
+def renew_generator(device: torch.device) -> None:
+    """Let the device's random numbers begin anew from their seed, as a capture that failed may keep their generator."""
+    generator = torch.cuda.default_generators[device.index]
+    generator.graphsafe_set_state(torch.Generator(device).manual_seed(generator.initial_seed()))
