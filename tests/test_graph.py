@@ -46,6 +46,9 @@ def small(name: str) -> Recipe:
     return replace(RECIPES[name], batch_size=10, validation=0.5, epochs=2, schedule="linear")
 
 
+AVERAGED = replace(small("seed003-batchnorm"), ema=0.5)
+
+
 def trainer_of(recipe: Recipe, device: str, *, graphed: bool) -> Trainer:
     """With a graph, or what of one the device has."""
     data, place = few_images(8, seed=1), torch.device(device)
@@ -88,6 +91,27 @@ def groups(state: dict[str, object]) -> list[dict[str, object]]:
     found = state["param_groups"]
     assert isinstance(found, list)
     return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_graph_averages_the_weights_as_the_step_does(device: str) -> None:
+    graphed, eager = (trainer_of(AVERAGED, device, graphed=graphed) for graphed in (True, False))
+    assert_close(losses(graphed), losses(eager), atol=TOLERANCE[device], rtol=TOLERANCE[device])
+    assert_close(graphed.weights(), eager.weights(), atol=TOLERANCE[device], rtol=TOLERANCE[device])
+
+
+@CUDA
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_no_step_waits_for_the_device() -> None:
+    taken = steps(trainer_of(AVERAGED, "cuda", graphed=True))
+    for _ in range(5):  # the first one of an epoch takes its views to the device
+        next(taken)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            next(taken)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cifar_models.cifar10 import MEAN, STD
 from cifar_models.cifarnet import CifarNet
@@ -51,10 +50,3 @@ def compiling() -> Iterator[None]:
         raise InputError(
             f"torch.compile fails here ({type(error).__name__}); it needs a C++ compiler. Train without --compile."
         ) from error
-
-
-def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    if not recipe.ema:
-        return None
-    ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=ema, use_buffers=True)

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
+from training.average import Average
 from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.graph import GraphedStep
-from training.model import average_of, build_model, has_batch_norm, wrap
+from training.model import build_model, has_batch_norm, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
 from training.precision import compute_dtype
 from training.recipe import Recipe
@@ -56,7 +57,7 @@ class Trainer:
             if start is not None:
                 self.model.load_state_dict(start)
             self.network = wrap(self.model.network, recipe, world)
-            self.average = average_of(self.model.network, recipe)
+            self.average = Average(self.model.network, recipe.ema) if recipe.ema else None
             self.optimizers = build_optimizers(self.model.network, recipe)
         self.check_batch()
         # Not where processes share a batch, as they wait for each other in the step, nor of what is compiled.
@@ -119,7 +120,7 @@ class Trainer:
             torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
             loss, correct = self.take_step(batch, partner)
             if self.average is not None:
-                self.average.update_parameters(self.model.network)
+                self.average.n_averaged += 1  # here, as a graph repeats nothing of what the CPU does
             self.losses.append(loss)
             self.correct.append(correct)
             self.step += 1
@@ -135,6 +136,8 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.follow(self.model.network)
         return loss.detach(), correct
 
     def loss(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
@@ -170,11 +173,15 @@ class Trainer:
         self.epoch, self.step, self.seconds, self.losses, self.correct = self.epoch + 1, 0, 0.0, [], []
         return losses, correct
 
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the running average where the recipe has one."""
+        return self.model.network if self.average is None else self.average.module
+
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
         """Mean cross entropy and accuracy on the held-out images, of the weights that are kept."""
-        network = self.model.network if self.average is None else self.average
-        network.eval()
+        network = self.kept.eval()
         with self.autocast():
             parts = torch.split(self.validation_images, min(_VALIDATION_BATCH, self.batch_size))
             logits = torch.cat([network(self.model.preprocess(part)).float() for part in parts])
@@ -187,8 +194,7 @@ class Trainer:
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict of a Classifier, on the CPU: the running average where the recipe keeps one."""
-        kept = self.model.network if self.average is None else self.average.module
-        return {f"network.{name}": value.detach().cpu().clone() for name, value in kept.state_dict().items()}
+        return {f"network.{name}": value.detach().cpu().clone() for name, value in self.kept.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
         """All that goes on changing, for `restore`. What is drawn is drawn from the seed, the epoch and the step."""
