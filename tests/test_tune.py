@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import command
 
 from cifar_models.command import run_command
@@ -13,6 +14,7 @@ from training.fit import parse_options
 from training.options import override
 from training.recipes import RECIPES
 from training.search import parse_space, usual_space
+from training.trainer import Trainer
 
 optuna = pytest.importorskip("optuna", reason="needs Optuna: pip install -r requirements/tune.txt")
 
@@ -55,6 +57,23 @@ def test_the_best_trial_is_a_command_that_can_be_run(
     assert RECIPES[RECIPE].lr / 8 <= recipe.lr <= RECIPES[RECIPE].lr * 8
     assert 0 <= recipe.label_smoothing <= 0.2
     assert (recipe.model, recipe.epochs) == ("lenet", RECIPES[RECIPE].epochs)
+
+
+def test_cudnn_may_choose_the_fastest_kernels_for_a_trial(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+
+    def validate(trainer: Trainer) -> tuple[float, float]:
+        found.append(torch.backends.cudnn.benchmark)
+        return 0.0, 0.0
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(Trainer, "validate", validate)
+    options = ("--epochs", "1", "--trials", "1", "--data", str(tiny_data), "--out", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["tune", RECIPE, *options])
+    tune.main()
+    assert found == [True]
 
 
 def test_a_trial_that_was_stopped_is_made_up_for(searched: tuple[Path, list[str]], tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError
@@ -31,6 +33,7 @@ _FINISHED = {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}  
 
 def main() -> None:
     options = parse_options()
+    torch.backends.cudnn.benchmark = True  # the shapes of a trial stay the same
     if RECIPES[options.recipe].teachers:
         raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
     data = load_images(options.data, "train", download=True)
