@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, command
 
 from bench.gpu.__main__ import attempt
 from bench.gpu.context import Context
+from bench.gpu.environment import copy_bytes
 from bench.gpu.page import render
 from bench.gpu.record import Outcome, Record, Report, read_report
 from bench.gpu.steps import STEPS
@@ -162,13 +164,25 @@ def test_a_step_that_fails_unexpectedly_is_told_in_a_line_and_the_next_one_runs(
         raise RuntimeError("The following operation failed.\nTraceback of it\nCUDA error: out of memory")
 
     monkeypatch.setitem(STEPS, "environment", replace(STEPS["environment"], run=fail))
+    freed: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(True))
     context = Context(device="cpu", miniature=True, data=tiny_data, data_name=None, work=tmp_path)
     outcome = attempt("environment", context)
+    assert freed  # for the next one
     assert outcome.status == "not run"
     assert list(outcome.missing) == [
         f"The following operation failed. ... CUDA error: out of memory ({tmp_path / 'environment.error'} has more)"
     ]
     assert "in fail" in (tmp_path / "environment.error").read_text()
+
+
+@pytest.mark.parametrize(("free", "taken"), [(100 * 2**30, 4 * 2**30), (4 * 2**30, 2**30)])
+def test_what_is_copied_fits_into_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch, free: int, taken: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 141 * 2**30))
+    context = Context(device="cuda", miniature=False, data=Path("data"), data_name=None, work=Path("work"))
+    assert copy_bytes(context) == taken
 
 
 def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """python -m bench.gpu [STEP ...] [--data DIR]: prove on this machine's GPU what is named; see docs/gpu.md."""
 
 import argparse
+import gc
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +68,15 @@ def attempt(name: str, context: Context) -> Outcome:
         return Outcome({}, [str(error)])
     except Exception as error:
         return Outcome({}, [unexpected(error, context.work / f"{name}.error")])
+    finally:
+        free_memory()
+
+
+def free_memory() -> None:
+    """Of the device, where servers and trainings of the next steps are processes of their own."""
+    gc.collect()
+    with suppress(RuntimeError):  # a device that broke has nothing to give back, and its step has said so
+        torch.cuda.empty_cache()
 
 
 def show(report: Report, options: argparse.Namespace) -> None:

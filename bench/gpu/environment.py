@@ -19,7 +19,7 @@ from export.torchscript_file import open_torchscript
 
 _SIZE, _MINIATURE_SIZE = 8192, 256  # rows and columns of the matrices
 _ROWS = "matrix_rows"  # names that size among the figures; those without it are of _SIZE
-_COPY_BYTES, _MINIATURE_COPY_BYTES = 4 * 2**30, 2**20
+_COPY_BYTES, _MINIATURE_COPY_BYTES = 4 * 2**30, 2**20  # of one buffer of two
 _SECONDS, _MINIATURE_SECONDS = 2.0, 0.02  # of each measurement
 
 
@@ -76,9 +76,15 @@ def matmul_rate(context: Context, dtype: torch.dtype) -> float:
 
 def copy_rate(context: Context) -> float:
     """Bytes a second of a copy on the device, counting each as read and as written."""
-    count = _MINIATURE_COPY_BYTES if context.miniature else _COPY_BYTES
+    count = copy_bytes(context)
     left = torch.zeros(count, dtype=torch.uint8, device=context.device)
     return 2 * count / seconds_of(context, "result.copy_(left)", left=left)
+
+
+def copy_bytes(context: Context) -> int:
+    """Far more than a cache holds; both buffers together have at most half of the memory that is free."""
+    wanted = _MINIATURE_COPY_BYTES if context.miniature else _COPY_BYTES
+    return min(wanted, torch.cuda.mem_get_info()[0] // 4) if context.cuda else wanted
 
 
 def seconds_of(context: Context, statement: str, *, left: torch.Tensor, **values: torch.Tensor) -> float:
