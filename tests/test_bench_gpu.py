@@ -2,7 +2,9 @@
 
 import json
 import re
+import socket
 from dataclasses import replace
+from multiprocessing import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, command
 
+from bench.gpu import callers, parity
 from bench.gpu.__main__ import attempt
 from bench.gpu.context import Context
 from bench.gpu.environment import copy_bytes
@@ -17,6 +20,9 @@ from bench.gpu.page import render
 from bench.gpu.record import Outcome, Record, Report, read_report
 from bench.gpu.steps import STEPS
 from bench.gpu.training import folder_of
+from bench.serving.server import HOST
+from bench.serving.workload import Workload
+from cifar_models.manifest import Arithmetic
 from serving.settings import available_cores
 
 RECIPE = "seed003-lenet"
@@ -116,6 +122,28 @@ def test_parity_is_that_of_the_export(folder: Path) -> None:
     assert [file["file"] for file in agreed] == ["onnx-fp32", "torchscript-fp32"]
     for file in agreed:
         assert all(difference <= allowed + 1e-12 for difference, allowed in file["checks"].values())
+
+
+def test_a_file_that_cannot_be_compared_keeps_no_other_from_it(
+    folder: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(context: Context, arithmetic: Arithmetic, key: str, *rest: Any, whole: Any = parity.check) -> Any:
+        if key == "onnx-fp32":
+            raise RuntimeError("The device has gone.")
+        return whole(context, arithmetic, key, *rest)
+
+    monkeypatch.setattr(parity, "check", check)
+    context = Context(device="cpu", miniature=True, data=tiny_data, data_name="tiny", work=folder / "work")
+    outcome = parity.run(context)
+    assert [file["file"] for file in outcome.figures["agreed"]] == ["torchscript-fp32"]
+    assert outcome.missing == ["onnx-fp32 in fp32: The device has gone."]
+
+
+def test_a_server_that_hangs_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    callers.keep(Barrier(1))
+    monkeypatch.setattr(callers, "_ANSWER_SECONDS", 0.1)
+    with socket.create_server((HOST, 0)) as silent, pytest.raises(TimeoutError):
+        callers.ask(silent.getsockname()[1], Workload("text/plain", [b"hello"], []), number=0, seconds=1)
 
 
 def test_a_recipe_is_trained_and_evaluated(folder: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
@@ -25,6 +26,7 @@ from bench.serving.server import HOST, ROOT
 from bench.serving.workload import Workload
 
 _START_SECONDS = 30  # in which all callers must be there
+_ANSWER_SECONDS = 60.0  # more than the server's own deadline: one that hangs must not keep a lent device
 _start: Barrier  # of this process and the other callers
 
 
@@ -93,12 +95,17 @@ def keep(start: Barrier) -> None:
 
 def ask(port: int, workload: Workload, number: int, seconds: float) -> Asked:
     """One caller, from when all are there."""
-    connection = http.client.HTTPConnection(HOST, port)
-    try:
-        connection.connect()
-    except OSError:
-        _start.abort()
-        raise
+    with closing(http.client.HTTPConnection(HOST, port, timeout=_ANSWER_SECONDS)) as connection:
+        try:
+            connection.connect()
+        except OSError:
+            _start.abort()
+            raise
+        return ask_on(connection, workload, number, seconds)
+
+
+def ask_on(connection: http.client.HTTPConnection, workload: Workload, number: int, seconds: float) -> Asked:
+    """What is right is looked at when the time is over."""
     headers = {"Content-Type": workload.content_type}
     latencies: list[float] = []
     answers: Counter[tuple[int, bytes]] = Counter()  # right answers repeat

@@ -8,11 +8,12 @@ from typing import Any
 from bench.gpu import training
 from bench.gpu.context import Context
 from bench.gpu.record import Outcome
+from cifar_models.errors import reason
 from cifar_models.manifest import Arithmetic, Parity, Unproved
 from export.bundle import write_files
 from export.cuda import check_in
 from export.formats import FORMATS, open_runner
-from export.parity import Evidence, ParityError, check_parity
+from export.parity import Evidence, check_parity
 from export.reference import build_reference
 from export.source import load_source
 
@@ -45,8 +46,8 @@ def run(context: Context) -> Outcome:
             for arithmetic in FORMATS[key].arithmetics if context.cuda else ("fp32",):
                 try:
                     found = check(context, arithmetic, key, path, evidence)
-                except ParityError as error:
-                    missing.append(f"{key} in {arithmetic}: {error}")
+                except Exception as error:  # it does not agree, or a library broke: the next file may do without
+                    missing.append(f"{key} in {arithmetic}: {reason(error)}")
                     continue
                 if isinstance(found, Parity):
                     agreed.append(describe(key, found))
