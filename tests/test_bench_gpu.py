@@ -68,14 +68,9 @@ def test_a_training_step_is_profiled(folder: Path) -> None:
     assert "## A training step" in (folder / "gpu.md").read_text()
 
 
-def test_what_ran_beside_a_step_is_said_with_it(folder: Path, tiny_data: Path) -> None:
-    ask(folder, tiny_data, "environment", "--again", "--beside", "a cat video")
-    assert ", beside a cat video |" in (folder / "gpu.md").read_text()
-
-
-def test_what_made_the_figures_is_said_with_them(folder: Path, tiny_data: Path) -> None:
-    ask(folder, tiny_data, RECIPE, "--by", "a run elsewhere", "--again")
-    assert ", by a run elsewhere |" in (folder / "gpu.md").read_text()
+def test_what_ran_beside_a_step_and_what_made_its_figures_is_said_with_them(folder: Path, tiny_data: Path) -> None:
+    ask(folder, tiny_data, "environment", "--again", "--beside", "a cat video", "--by", "a run elsewhere")
+    assert ", beside a cat video, by a run elsewhere |" in (folder / "gpu.md").read_text()
 
 
 def test_the_matrices_are_as_large_as_is_said(folder: Path) -> None:
