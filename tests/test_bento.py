@@ -104,11 +104,12 @@ def test_it_serves_the_golden_answers_without_the_source_tree(bento_server: Serv
 def test_a_relative_folder_of_bundles_is_one_of_the_bento_and_not_of_who_starts_it(bento: Path, tmp_path: Path) -> None:
     """BentoML's parent process, which checks, stands in another folder than its workers, which serve."""
     shutil.copytree(MODELS, tmp_path / "mine")
+    own = shutil.copytree(bento, tmp_path / "bento")
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path), "CIFAR_BUNDLES": "mine"}
-    line = [sys.executable, "-m", "bentoml", "serve", "--port", "0", str(bento)]
+    line = [sys.executable, "-m", "bentoml", "serve", "--port", "0", str(own)]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert f"CIFAR_BUNDLES={bento / 'src' / 'mine'} holds no bundle" in done.stdout + done.stderr
+    assert f"CIFAR_BUNDLES={own / 'src' / 'mine'} holds no bundle" in done.stdout + done.stderr
 
 
 def test_it_serves_its_pages(bento_server: ServerProcess) -> None:

@@ -1,5 +1,6 @@
 """Two processes on one CPU, as torchrun starts them, come to what one process comes to."""
 
+import re
 import signal
 import subprocess
 from dataclasses import replace
@@ -122,6 +123,7 @@ def test_what_the_first_process_refuses_is_said_once(tiny_data: Path, tmp_path: 
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line == f"error: {folder} is in use by another training process; name another folder with --out."
     assert "[rank" not in done.stderr  # so begin the lines of a process's traceback; torchrun has one of its own
+    assert failed(done) == {0}
 
 
 def telling_of_threads(folder: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -145,6 +147,12 @@ def test_what_another_process_sees_diverge_the_first_one_says_for_all(tiny_data:
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: Process 0 says: The loss is nan at step 2 of epoch 1: ")
+    assert failed(done) == {0}
+
+
+def failed(done: "subprocess.CompletedProcess[str]") -> set[int]:
+    """The ranks of which torchrun reports a failure: with the first one it ends all that still run."""
+    return set(map(int, re.findall(r"^  rank +: (\d+) ", done.stderr, re.MULTILINE)))
 
 
 @pytest.mark.parametrize("has_diverged", [False, True])

@@ -36,7 +36,8 @@ class World:
     def first(self, act: Callable[[], T]) -> T:
         """What `act` gives in the first process, in all of them; the others do not call it.
 
-        InputError that it raises ends the others, too, with no more than the exit code: the first one says why.
+        InputError that it raises ends the others, too, without a word and without an error: torchrun, when one process
+        fails, ends those that still run, and the first one has yet to save and to say why.
         """
         if self.size == 1:
             return act()
@@ -51,7 +52,7 @@ class World:
         if refusal is not None:
             if self.is_first:
                 raise refusal
-            sys.exit(2)
+            sys.exit(0)
         result: T = given
         return result
 
