@@ -285,26 +285,6 @@ def test_the_card_says_what_the_manifest_says(tiny_bundle: Path, manifest: Manif
     assert all(check.name in card for artifact in manifest.artifacts for check in artifact.parity.checks)
 
 
-@pytest.mark.parametrize("license_", [None, "CC-BY-4.0"])
-def test_every_file_states_the_license_that_was_asked_for_and_none_unasked(
-    tiny_run: Path, tiny_data: Path, tiny_bundle: Path, tmp_path: Path, license_: str | None
-) -> None:
-    folder = tiny_bundle
-    if license_:
-        folder = tmp_path / "m"
-        command("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, "--license", license_)
-        command("export.verify", folder)
-    manifest = open_bundle(folder).manifest
-    assert manifest.license == license_
-    for artifact in manifest.artifacts:
-        assert READERS[artifact.format](folder / artifact.file).get("license") == license_
-    card = (folder / "README.md").read_text()
-    assert "Apache" not in card
-    if license_:
-        assert card.endswith(f"\nWeights and files: {license_}.\n")
-        assert f"--license {license_}" in card  # of the command that makes the files again
-
-
 def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
     formats = ("--formats", "safetensors-fp32", "torchscript-fp32")  # in any order
     done = command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
