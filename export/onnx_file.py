@@ -1,6 +1,5 @@
 """ONNX, float32: one file, dynamic batch, weights stored as halves."""
 
-import ctypes
 import logging
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from cifar_models.classifier import Classifier
+from cifar_models.onnx_session import CPU, CUDA, Provider, open_session
 from cifar_models.picture import Pixels
 from export.quiet import errors_only
 from export.runner import Outputs, Runner, Target
@@ -48,41 +48,19 @@ def open_onnx(path: Path, target: Target) -> Runner:
     options.intra_op_num_threads = target.threads or 0
     # Threads that wait shall sleep, as torch's do here: beside another program, spinning takes its time and ours.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    provider: str | tuple[str, dict[str, int]] = "CPUExecutionProvider"
+    provider: Provider = CPU
     if target.device == "cuda":
         onnxruntime.preload_dlls()
         # It would fall back to the CPU with no more than a line in its log.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        provider = ("CUDAExecutionProvider", {"use_tf32": int(target.arithmetic == "tf32")})
-    try:
-        # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
-        session = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
-    except Exception as error:  # several kinds of its own
-        missing = missing_library() if target.device == "cuda" else None
-        if missing is None:
-            raise
-        raise RuntimeError(missing) from error
-    wanted, ran = provider if isinstance(provider, str) else provider[0], session.get_providers()[0]
-    if ran != wanted:
-        raise RuntimeError(f"ONNX Runtime runs {path} by {ran}, not by {wanted}.")
+        provider = (CUDA, {"use_tf32": int(target.arithmetic == "tf32")})
+    session = open_session(path, options, provider)
 
     def compute(images: Pixels) -> Outputs:
         logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
         return np.asarray(logits), np.asarray(probabilities)
 
-    return Runner(compute, ran)
-
-
-def missing_library() -> str | None:
-    """Why ONNX Runtime's CUDA provider cannot be loaded, which it says to its log alone; nothing if it can."""
-    library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    if not library.exists():
-        return None
-    try:
-        ctypes.CDLL(str(library))
-    except OSError as error:
-        return str(error)
-    return None
+    return Runner(compute, session.get_providers()[0])
 
 
 def read_onnx_metadata(path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from export.runner import Runner
 # two bins counts in either for the calibration error. Probabilities are densest near 1, where thresholds lie.
 ATOL = {
     "fp32": {"accuracy": 2e-4, "ece": 1e-3, "nll": 1e-3, "threshold": 1e-3, "coverage": 1e-3, "precision": 2e-4},
-    "int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3, "threshold": 1e-2, "coverage": 1e-2, "precision": 2e-3},
+    "int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3, "threshold": 2e-2, "coverage": 1e-2, "precision": 2e-3},
 }  # by precision
 
 
@@ -132,12 +132,18 @@ def check_selection(artifact: Artifact, on: Evaluation, probabilities: Probabili
         return
     found = select(probabilities, images.labels, selective.threshold)
     for name in ("coverage", "precision"):
-        require_close(artifact, on, name, getattr(found, name), getattr(stated, name))
+        # The threshold is the probability of one of the images, which may be rounded to either side of it.
+        require_close(artifact, on, name, getattr(found, name), getattr(stated, name), least=2 / on.images)
 
 
-def require_close(artifact: Artifact, on: Evaluation, name: str, found: float, stated: float) -> None:
-    """Raises BundleError when a figure is farther from the stated one than another processor may bring it."""
-    if not abs(found - stated) <= ATOL[artifact.precision][name]:  # not `>`: NaN differs too
+def require_close(
+    artifact: Artifact, on: Evaluation, name: str, found: float, stated: float, *, least: float = 0.0
+) -> None:
+    """Raises BundleError when a figure is farther from the stated one than another processor may bring it.
+
+    That is at least `least`.
+    """
+    if not abs(found - stated) <= max(ATOL[artifact.precision][name], least):  # not `>`: NaN differs too
         raise BundleError(
             f"{artifact.file}: {name} {found:.4f} on {on.images} {on.split} images; its manifest says {stated:.4f} "
             f"({on.data})."

@@ -33,8 +33,8 @@ TRAIN_IMAGES, TEST_IMAGES = 20, 4  # of each class
 TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
 # Files that take longest. Begun first, the last one does not keep one of two processes waiting for the other.
 LONGEST = [
-    *("test_export_architectures.py", "test_bench_gpu.py", "test_distributed.py", "test_training.py", "test_verify.py"),
-    *("test_interrupt.py", "test_export.py", "test_own_classes.py", "test_export_refusals.py", "test_walks.py"),
+    *("test_export_architectures.py", "test_bench_gpu.py", "test_distributed.py", "test_training.py", "test_export.py"),
+    *("test_interrupt.py", "test_own_classes.py", "test_export_refusals.py", "test_remeasure.py", "test_walks.py"),
 ]
 # For a command whose outcome shall not depend on what it would share with others: another order of sets, a fresh torch.
 OWN_PROCESS: dict[str, Any] = {"PYTHONHASHSEED": "1"}

@@ -8,8 +8,11 @@ import torch
 from conftest import OWN_PROCESS, command
 from test_recipes import few_images
 from test_training import assert_same, kill_after_an_epoch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cifar_models.checkpoint import load_checkpoint
+from training.average import Average
 from training.recipes import RECIPES
 from training.trainer import Trainer
 from training.world import World
@@ -29,6 +32,26 @@ def test_the_average_follows_the_weights_by_its_decay_and_is_what_is_kept() -> N
     for name, value in trainer.model.state_dict().items():  # of what is counted there is no average
         torch.testing.assert_close(kept[name], expected[name] if value.dtype.is_floating_point else value, msg=name)
     assert any(not torch.equal(kept[name], value) for name, value in trainer.model.state_dict().items())
+
+
+def test_an_average_that_torch_began_is_gone_on_with_to_the_bit() -> None:
+    """Its state is in the checkpoints of runs of before."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    update = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
+    torchs = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    ours = Average(network, DECAY)
+    for step in range(10):
+        network(torch.randn(2, 3, 8, 8))  # moves the running statistics
+        torchs.update_parameters(network)
+        if step < 5:
+            ours.load_state_dict(torchs.state_dict())
+        else:
+            ours.follow(network)
+            ours.n_averaged += 1
+    expected = {name: value for name, value in torchs.state_dict().items() if "num_batches" not in name}
+    assert ours.n_averaged == 10
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in expected.items())
 
 
 def test_the_average_is_what_is_validated() -> None:

@@ -13,6 +13,7 @@ from bodies import ATOL, pictures
 from engines import MAX_BATCH, ONNX, TORCH, without_cuda
 
 from cifar_models.bundle import Probabilities
+from cifar_models.onnx_session import missing_library
 from serving.engines.onnx import OnnxBuckets, OnnxCpu
 from serving.engines.registry import Engine
 from serving.engines.staging import bucket, buckets
@@ -102,6 +103,7 @@ def open_as(monkeypatch: pytest.MonkeyPatch, *reasons: str | None) -> None:
 
     monkeypatch.setattr(session, "_create_inference_session", create)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr("cifar_models.onnx_session.missing_library", lambda: None)
 
 
 @without_cuda
@@ -112,6 +114,12 @@ def test_why_onnx_runtime_does_not_open_on_cuda_is_said(
     with pytest.raises(RuntimeError, match=r"libcudnn\.so\.9 is missing"):
         OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
     assert not [message for message in caplog.messages if "without CUDA graphs" in message]
+
+
+@pytest.mark.skipif(missing_library() is None, reason="ONNX Runtime's CUDA provider misses nothing here")
+def test_the_library_that_its_cuda_provider_misses_is_named() -> None:
+    with pytest.raises(RuntimeError, match="cannot open shared object file"):
+        OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -10,7 +10,6 @@ from conftest import Verify, command, write_tiny_data
 from damaged import Manifest, copy_bundle, describe, edit_manifest
 from PIL import Image
 
-from cifar_models.bundle import open_bundle
 from cifar_models.cifar10 import LABELS
 from cifar_models.manifest import Manifest as Manifested
 from export.bundle import export_bundle
@@ -128,14 +127,23 @@ def test_a_recipe_that_held_out_other_images_is_found(
     assert named in verify(bundle, "--data", tiny_data)
 
 
+@pytest.fixture(scope="module")
+def chosen(tiny_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a threshold, where 40 images were enough to choose one."""
+    folder = tmp_path_factory.mktemp("chosen") / "sure"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cifar_models.selective.PROMISE", 0.5)
+        source = load_source(tiny_run / "best.pt", tiny_data)
+        manifest = export_bundle(source, folder, cuda=False, formats=["onnx-fp32"], report=lambda _: None)
+    assert manifest.artifacts[0].selective is not None
+    return folder
+
+
 @pytest.fixture
-def sure(tiny_run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle with a threshold, where 40 images are enough to choose one."""
+def sure(chosen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to change, where they are enough again."""
     monkeypatch.setattr("cifar_models.selective.PROMISE", 0.5)
-    source = load_source(tiny_run / "best.pt", tiny_data)
-    export_bundle(source, tmp_path / "sure", cuda=False, formats=["onnx-fp32"], report=lambda _: None)
-    assert open_bundle(tmp_path / "sure").manifest.artifacts[0].selective is not None
-    return tmp_path / "sure"
+    return copy_bundle(chosen, tmp_path / "sure")
 
 
 def test_a_threshold_is_chosen_again(

@@ -194,7 +194,7 @@ def on_evaluation(**values: Any) -> Callable[[Manifest], None]:
         (lambda manifest: manifest["artifacts"][0]["evaluations"][0]["class_accuracies"].pop(), "labels than 10"),
         (lambda manifest: manifest["artifacts"][0]["evaluations"][0]["confusion"][3].pop(), "labels than 10"),
         (lambda manifest: manifest["artifacts"][0]["evaluations"][0].update(confusion=[]), "labels than 10"),
-        (on_evaluation(accuracy=0.9999), "model.onnx has accuracy 0.9999 on test, by its confusion matrix 0.9259"),
+        (on_evaluation(accuracy=0.9999), "model.onnx has accuracy 0.9999 on test, by its confusion matrix 0."),
         (on_evaluation(images=20_000), "has images 20000 on test"),
         (on_evaluation(class_accuracies=[1.0] * 10), "has accuracy of label 0 1 on test"),
         (on_evaluation(confusion=[[0] * 10] * 10), "by its confusion matrix 0"),

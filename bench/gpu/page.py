@@ -61,7 +61,7 @@ def row(report: Report, name: str) -> list[str]:
         return [f"`{name}`", STEPS[name].title, _NOT_YET, ""]
     notes = [f", {word} {record.machine[word]}" for word in ("beside", "by") if word in record.machine]
     when = f"{record.machine['date'][:10]}, {record.seconds:.0f} s{''.join(notes)}"
-    missing = "; ".join(record.missing).replace("|", "\\|").replace("\n", " ")
+    missing = "; ".join(record.missing).replace("\n", " ")
     state = "".join([record.status, *(f", of another {what}" for what in outdated(report, name))])
     return [f"`{name}`", STEPS[name].title, state, f"{when}: {missing}" if missing else when]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cifar_models.bundle import Probabilities
 from cifar_models.cifar10 import IMAGE_SHAPE
-from cifar_models.errors import InputError
+from cifar_models.onnx_session import CPU, CUDA, Provider, open_session
 from cifar_models.picture import Pixels
 from serving.engines.device import pinned
 from serving.engines.staging import Slots, bucket, buckets, cut, gather, gather_into
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _ALONE = 4  # images in a row that came alone, after which the next one gets all cores
 _PIECE = 16  # images that a core computes at once: more are no faster, and each keeps some 400 KB for every core
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = {"cpu": CPU, "cuda": CUDA}
 
 
 class OnnxCpu:
@@ -60,7 +60,7 @@ def open_on_cpu(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # Waiting threads would spin on the cores that decode the next requests.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS["cpu"]])
+    return onnxruntime.InferenceSession(path, options, providers=[CPU])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +129,15 @@ class OnnxBuckets:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        provider: Any = _PROVIDERS[self._device]
+        provider: Provider = _PROVIDERS[self._device]
         if self._device == "cuda":
             onnxruntime.preload_dlls()
             # ONNX Runtime would fall back to the CPU with no more than a line in the log.
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             # An exhaustive search would tune every size for seconds.
             tuning = {"cudnn_conv_algo_search": "HEURISTIC", "enable_cuda_graph": str(int(graphs))}
-            provider = (provider, tuning)
-        # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
-        session = onnxruntime.InferenceSession(self._path, options, providers=[provider], enable_fallback=0)
-        if session.get_providers()[0] != _PROVIDERS[self._device]:
-            raise InputError(f"ONNX Runtime runs {self._path} on {session.get_providers()[0]}, not on {self._device}.")
-        return session
+            provider = (CUDA, tuning)
+        return open_session(self._path, options, provider)
 
     def _bind(self, size: int) -> Bound:
         import onnxruntime
