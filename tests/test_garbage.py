@@ -6,12 +6,18 @@ import gc
 import socket
 import struct
 import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import uvicorn
-from batching import PATIENCE
+from batching import PATIENCE, Desk, Engine, numbered
 from breakable import over_tcp
+
+from serving.errors import DeadlinePassed, EngineFailed, Unreadable
+from serving.http.request import run
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -58,14 +64,66 @@ def test_a_connection_that_ends_before_its_answers_leaves_nothing(monkeypatch: p
                 writer.transport.abort()
                 while server.server_state.connections:
                     await asyncio.sleep(0)
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+            await forget()
             assert not held
 
     try:
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+class Body:
+    """What a request holds while it is decoded."""
+
+
+def test_what_a_thread_refuses_is_let_go() -> None:
+    def refuse(body: Body) -> None:
+        raise Unreadable("The picture is damaged.")
+
+    async def main() -> None:
+        body = Body()
+        held = weakref.ref(body)
+        with ThreadPoolExecutor(1) as threads, suppress(Unreadable):
+            await run(threads, refuse, body)
+        del body
+        await forget()
+        assert held() is None
+
+    without_collections(main)
+
+
+@pytest.mark.parametrize("ended_by", ["the deadline", "the engine"])
+def test_images_without_an_answer_are_let_go(monkeypatch: pytest.MonkeyPatch, ended_by: str) -> None:
+    monkeypatch.setattr("serving.batching.batcher.logger.disabled", True)  # pytest keeps what is logged, and its frames
+    late = ended_by == "the deadline"
+
+    async def main() -> None:
+        async with Desk(Engine(held=late, poison=set() if late else {0})) as desk:
+            images = numbered(0, 1)
+            held = weakref.ref(images)
+            loop = asyncio.get_running_loop()
+            with suppress(DeadlinePassed, EngineFailed):
+                await desk.batcher.classify(images, deadline=loop.time() + (0.01 if late else PATIENCE))
+            del images
+        await forget()
+        assert held() is None
+
+    without_collections(main)
+
+
+def without_collections(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+async def forget() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
@@ -92,8 +150,7 @@ async def ask_and_leave(server: uvicorn.Server, port: int, *, reset: bool) -> we
 
 async def garbage_types() -> set[type]:
     """Of what the collector alone frees."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
+    await forget()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         gc.collect()

@@ -13,6 +13,8 @@ from bodies import assert_right, pictures, post, raw
 from conftest import ServerProcess, serving
 from wire import connected, post_head, read_to_end, sending
 
+from serving.decoding.media_types import RAW
+
 LIMIT = 4
 
 
@@ -264,6 +266,16 @@ def test_who_has_sent_its_body_is_answered_over_the_same_connection(server: Serv
         answers = read_to_end(connection)
     assert answers.count(b"HTTP/1.1 ") == 2
     assert answers.count(b"connection: close") == 1
+
+
+def test_who_speaks_http_1_0_is_not_told_to_continue(server: ServerProcess, client: httpx.Client) -> None:
+    """It would take that for its answer."""
+    head = post_head(3072, RAW).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"\r\n\r\n", EXPECT)
+    with connected(server) as connection:
+        connection.sendall(head)
+        assert client.get("/livez").status_code == 200  # by when its header has been read
+        connection.sendall(bytes(3072))
+        assert read_to_end(connection).count(b"HTTP/1.1 ") == 1
 
 
 LONG = b"GET /docs.json HTTP/1.1\r\nHost: here\r\n"

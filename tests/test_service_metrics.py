@@ -1,5 +1,7 @@
 """GET /metrics answers whether batching happens and where the time goes, for all workers together."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 from bodies import DEFAULT, encode, form, part, pictures, post, raw
-from conftest import ServerProcess, serving
+from conftest import ROOT, ServerProcess, serving
 from metrics_text import Figures, grown
 from test_service_concurrency import post_together
 from wire import PATIENCE, connected, post_head, read_to_end
 
-from serving.observing.metrics import FAMILIES
+from serving.observing.metrics import FAMILIES, FOLDER, Metrics
 
 STAGES = ("cifar_receive_duration_seconds", "cifar_decode_duration_seconds")
 
@@ -216,3 +218,15 @@ def test_requests_whose_time_is_over_are_counted_as_that(tmp_path: Path) -> None
             figures = Figures(client)
     assert late
     assert figures.total("cifar_requests_total", code="deadline_passed") == late
+
+
+def test_the_engine_of_a_worker_that_is_gone_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The next one takes over what it counted, and may have chosen another engine."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    gone, lives = ({"name": "net", "version": "1", "engine": engine} for engine in ("on a GPU", "on the processor"))
+    program = f"from serving.observing.metrics import Metrics; Metrics().model({gone})"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    metrics = Metrics()
+    metrics.model(lives)
+    (shown,) = (line for line in metrics.render().decode().splitlines() if line.startswith("cifar_bundle_info{"))
+    assert 'engine="on the processor"' in shown

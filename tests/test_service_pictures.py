@@ -39,6 +39,13 @@ def test_exif_orientation_is_applied(client: httpx.Client, kind: str, orientatio
     assert_seen(client, saved(picture, kind, exif=exif(orientation), lossless=True), kind, SEEN)
 
 
+def test_what_stands_behind_a_jpeg_is_neither_scan_nor_note(client: httpx.Client) -> None:
+    """As the short film behind a phone's photograph."""
+    photograph = saved(Image.fromarray(SEEN), "JPEG", quality=95)
+    film = b"\xff\xda\xff\xe1" * 1000
+    assert_seen(client, photograph + film, "JPEG", to_pixels(Image.open(io.BytesIO(photograph))))
+
+
 def test_orientation_in_the_text_of_a_png_is_applied(client: httpx.Client) -> None:
     """As Adobe writes it, and among other texts; of several the first counts, as many would take long to read."""
     notes = PngInfo()

@@ -1,7 +1,10 @@
 """Numbers in shared files outlive the process that counted them, and are read by any other."""
 
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import ROOT
@@ -54,6 +57,32 @@ def test_there_is_room_for_any_number_of_series(tmp_path: Path) -> None:
         tally.cells((str(number),), 18)[17] = number
     (counted,) = read(tmp_path)
     assert list(counted.values()) == [[0] * 17 + [number] for number in range(2000)]
+
+
+FULL = 100_000  # bytes of a file at which the disk is full: more than the first page of numbers, less than two
+LONG = "a" * 60_000  # of its name half is written when there is room for no more
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_was_full_for_a_moment_loses_no_more_than_what_came_then(tmp_path: Path) -> None:
+    tally = Tally(tmp_path)
+    with full_disk():
+        for name in (LONG, LONG.upper()):
+            tally.cells((name,), 1)[0] = 1
+        tally.cells(("a page of its own",), 8192)[0] = 1
+    tally.cells(("after",), 8192)[0] = 1
+    (counted,) = read(tmp_path)
+    assert {name: values[0] for (name,), values in counted.items()} == {LONG: 1, "after": 1}
+    assert Tally(tmp_path).cells((LONG,), 1)[0] == 0  # of another process, whose file is another one
 
 
 def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:

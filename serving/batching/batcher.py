@@ -105,6 +105,7 @@ class Batcher:
         finally:
             timer.cancel()
             self._queue.withdraw(job)  # whatever ended the wait
+            del job  # what was raised holds this frame, and would hold itself, with the images, through the answer
 
     def _look_again_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looks_again = self._queue.is_to_look_again

@@ -2,9 +2,11 @@
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,11 +27,11 @@ _SMALL_FILE = 64 * 1024  # bytes; in so few nothing can be long
 _MOST_READS, _BYTES_PER_READ = 20_000, 256  # a PNG takes four reads for each of its pieces, usually of 8 KB
 _MOST_METADATA = 16 * 1024 * 1024  # bytes, of all pictures of a request
 _JPEG = b"\xff\xd8"
-# A JPEG may draw all its pixels again with every scan, for 30 bytes each; encoders make about ten. Inside the data of a
-# scan these two bytes never stand together; in a preview among the metadata they may.
-_SCAN, _MOST_SCANS = b"\xff\xda", 100
-# Pillow joins the notes of EXIF one to the other, each time all anew. Cameras write one, with a long XMP some dozens.
-_NOTE, _MOST_NOTES = b"\xff\xe1", 200
+# A JPEG may draw all its pixels again with every scan, for 30 bytes each; encoders make about ten. Such a header, of
+# one to four colours and with the length of so many, hardly stands in what else a file holds, as a phone's short film.
+_SCAN, _MOST_SCANS = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)"), 100
+# Pillow joins the notes of EXIF one to the other, each time all anew. Cameras write one.
+_NOTE, _MOST_NOTES = re.compile(rb"(?s)\xff\xe1..Exif\x00\x00"), 200
 _RUN_LENGTHS, _MOST_RUN_LENGTH_PIXELS = (1, 2), 128 * 128  # of a BMP; Pillow decodes them in Python
 
 # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
@@ -78,9 +80,9 @@ def check_size(picture: Picture, *, index: int, max_pixels: int, strict: bool) -
 
 def check_jpeg(data: bytes, *, index: int) -> None:
     """Raises Unreadable for a JPEG, or several in one file (MPO), of so many parts that reading it takes minutes."""
-    for kind, mark, most in (("scans", _SCAN, _MOST_SCANS), ("notes (APP1)", _NOTE, _MOST_NOTES)):
-        if data.count(mark) > most:
-            raise Unreadable(f"The picture is a JPEG of more than {most} {kind}.", index=index)
+    for kind, mark, most in (("scans", _SCAN, _MOST_SCANS), ("notes (EXIF)", _NOTE, _MOST_NOTES)):
+        if sum(1 for _ in islice(mark.finditer(data), most + 1)) > most:
+            raise Unreadable(f"The picture is a JPEG of more than {most} {kind}; save it anew.", index=index)
 
 
 class CountedReads(io.BytesIO):

@@ -163,6 +163,8 @@ class Connection(HttpToolsProtocol):
         self.scope[DEPARTURE] = self._departure  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
+        if self.parser.get_http_version() == "1.0":  # it would take the 100 for its answer (RFC 9110, section 10.1.1)
+            self.expect_100_continue = False
         super().on_headers_complete()
         if self.expect_100_continue:
             self.scope[EXPECTING] = weakref.ref(self.cycle)  # type: ignore[literal-required]

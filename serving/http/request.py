@@ -260,3 +260,5 @@ async def run(threads: Executor | None, function: Callable[..., T], *args: objec
             with suppress(asyncio.CancelledError):
                 await ended.wait()
         raise
+    finally:
+        del future  # what was raised holds this frame, and would hold itself, with all that was decoded, through it

@@ -188,6 +188,8 @@ class Sums(Collector):
         totals: dict[str, dict[Key, list[float]]] = defaultdict(dict)
         for counted in read(self._folder):
             for (name, *labels), values in counted.items():
+                if name == BUNDLE.name and not any(values):  # a worker served it that is dead
+                    continue
                 merge = max if name == BUNDLE.name else operator.add
                 found = totals[name].setdefault(tuple(labels), [0.0] * len(values))
                 totals[name][tuple(labels)] = list(map(merge, found, values))

@@ -8,6 +8,7 @@ A file belongs to the process that holds its lock. The system gives the lock bac
 ends, and the next one to start goes on with the file: a counter does not fall back when a worker dies.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -72,9 +73,7 @@ class Tally:
             self._used += -self._used % in_page
         entry = Entry(key, self._used, size, live)
         self._map(entry)  # before its name is known: who reads the name finds the numbers
-        line = json.dumps([list(key), entry.first, size, live])
-        with self._names.open("a") as names:
-            names.write(f"{line}\n")
+        append_line(self._names, json.dumps([list(key), entry.first, size, live]))
         self._entries[key] = entry
         self._used += size
 
@@ -84,8 +83,8 @@ class Tally:
             start = page * _PAGE
             # Zeros are written, not left out: a hole in a file would kill the process if the disk were full later.
             missing = start + _PAGE - os.fstat(self._file).st_size
-            if missing > 0:
-                os.pwrite(self._file, bytes(missing), start + _PAGE - missing)
+            if missing > 0 and os.pwrite(self._file, bytes(missing), start + _PAGE - missing) < missing:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._pages[page] = memoryview(mmap.mmap(self._file, _PAGE, offset=start)).cast("d")
         return self._pages[page][first : first + entry.count]
 
@@ -130,6 +129,17 @@ def is_locked(path: Path) -> bool:
 def read_entries(names: Path) -> list[Entry]:
     lines = [json.loads(line) for line in whole_lines(names).splitlines()]
     return [Entry(tuple(key), first, count, live) for key, first, count, live in lines]
+
+
+def append_line(path: Path, line: str) -> None:
+    """Raises OSError, and leaves no half of it, to which the next one would be joined."""
+    before = path.stat().st_size
+    try:
+        with path.open("a") as file:
+            file.write(f"{line}\n")
+    except OSError:
+        os.truncate(path, before)
+        raise
 
 
 def whole_lines(path: Path) -> bytes:
