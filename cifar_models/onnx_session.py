@@ -42,5 +42,5 @@ def missing_library() -> str | None:
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
-        return str(error)
+        return str(error).replace(f"{library.parent}/", "")  # which is nobody else's business
     return None

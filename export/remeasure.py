@@ -127,13 +127,16 @@ def check_threshold(artifact: Artifact, on: Evaluation, probabilities: Probabili
 def check_selection(artifact: Artifact, on: Evaluation, probabilities: Probabilities, images: ImageSet) -> None:
     """Raises BundleError when the stated threshold does something else to the images than the manifest says."""
     selective = artifact.selective
-    stated = selective and (selective.validation if on.split == "validation" else selective.test)
-    if selective is None or stated is None:
+    if selective is None:
+        return
+    stated = selective.validation if on.split == "validation" else selective.test
+    if stated is None:
         return
     found = select(probabilities, images.labels, selective.threshold)
+    # The threshold is the probability of a validation image, and that may be rounded to either side of it.
+    least = 2 / on.images / max(stated.coverage, 1 / on.images)  # two of the confident answers
     for name in ("coverage", "precision"):
-        # The threshold is the probability of one of the images, which may be rounded to either side of it.
-        require_close(artifact, on, name, getattr(found, name), getattr(stated, name), least=2 / on.images)
+        require_close(artifact, on, name, getattr(found, name), getattr(stated, name), least=least)
 
 
 def require_close(

@@ -31,7 +31,18 @@ WHOLE = [
     saved(PICTURE.quantize(16), "BMP"),
 ]
 NUMBERS = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", (2**31 - 12).to_bytes(4, "little")]
-TOKENS = [b"\xff\xda", b"\xff\xe1\0\x08", b"IDAT", b"tRNS", b"eXIf", b"RIFF", b"VP8X", b"ANMF", b"!\xfe\x03abc\0"]
+TOKENS = [
+    b"\xff\xda",
+    b"\xff\xe1\0\x0aExif\0\0",
+    b"\xff\xda\0\x08\x01",
+    b"IDAT",
+    b"tRNS",
+    b"eXIf",
+    b"RIFF",
+    b"VP8X",
+    b"ANMF",
+    b"!\xfe\x03abc\0",
+]
 SYNTAX = [
     b"[",
     b"]",

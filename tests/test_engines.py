@@ -116,8 +116,11 @@ def test_why_onnx_runtime_does_not_open_on_cuda_is_said(
     assert not [message for message in caplog.messages if "without CUDA graphs" in message]
 
 
-@pytest.mark.skipif(missing_library() is None, reason="ONNX Runtime's CUDA provider misses nothing here")
+@without_cuda
 def test_the_library_that_its_cuda_provider_misses_is_named() -> None:
+    onnxruntime.preload_dlls()
+    if missing_library() is None:
+        pytest.skip("ONNX Runtime's CUDA provider misses nothing here")
     with pytest.raises(RuntimeError, match="cannot open shared object file"):
         OnnxBuckets(ONNX, MAX_BATCH, device="cuda")
 

@@ -46,6 +46,17 @@ def test_what_stands_behind_a_jpeg_is_neither_scan_nor_note(client: httpx.Client
     assert_seen(client, photograph + film, "JPEG", to_pixels(Image.open(io.BytesIO(photograph))))
 
 
+def test_a_jpeg_of_many_frames_is_refused_before_it_is_read(client: httpx.Client) -> None:
+    """Of each header Pillow would keep thirty times its bytes, and the decoder refuse the second one."""
+    header = b"\xff\xc0\x00\x0b\x08\x00\x20\x00\x20\x01\x01\x11\x00"
+    photograph = saved(Image.fromarray(SEEN), "JPEG")
+    response = post(client, Body(photograph[:2] + header * 21 + photograph[2:], "image/jpeg"))
+    assert (response.status_code, response.json()["error"]["message"]) == (
+        400,
+        "The picture is a JPEG of more than 20 frames; save it anew.",
+    )
+
+
 def test_orientation_in_the_text_of_a_png_is_applied(client: httpx.Client) -> None:
     """As Adobe writes it, and among other texts; of several the first counts, as many would take long to read."""
     notes = PngInfo()

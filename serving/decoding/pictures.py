@@ -32,6 +32,11 @@ _JPEG = b"\xff\xd8"
 _SCAN, _MOST_SCANS = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)"), 100
 # Pillow joins the notes of EXIF one to the other, each time all anew. Cameras write one.
 _NOTE, _MOST_NOTES = re.compile(rb"(?s)\xff\xe1..Exif\x00\x00"), 200
+# Pillow keeps 90 bytes for every three of a header of a frame, of which a picture has one, and one in its preview.
+_FRAME, _MOST_FRAMES = re.compile(rb"(?s)\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08.{4}[\x01\x03\x04]"), 20
+_LONGEST_MARK = 10  # bytes
+_PARTS = (("scans", _SCAN, _MOST_SCANS), ("notes (EXIF)", _NOTE, _MOST_NOTES), ("frames", _FRAME, _MOST_FRAMES))
+_STRIDE = 1024 * 1024  # bytes searched at once, in which no other thread runs
 _RUN_LENGTHS, _MOST_RUN_LENGTH_PIXELS = (1, 2), 128 * 128  # of a BMP; Pillow decodes them in Python
 
 # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
@@ -80,9 +85,14 @@ def check_size(picture: Picture, *, index: int, max_pixels: int, strict: bool) -
 
 def check_jpeg(data: bytes, *, index: int) -> None:
     """Raises Unreadable for a JPEG, or several in one file (MPO), of so many parts that reading it takes minutes."""
-    for kind, mark, most in (("scans", _SCAN, _MOST_SCANS), ("notes (EXIF)", _NOTE, _MOST_NOTES)):
-        if sum(1 for _ in islice(mark.finditer(data), most + 1)) > most:
+    for kind, mark, most in _PARTS:
+        if sum(1 for _ in islice(found(mark, data), most + 1)) > most:
             raise Unreadable(f"The picture is a JPEG of more than {most} {kind}; save it anew.", index=index)
+
+
+def found(mark: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
+    for start in range(0, len(data), _STRIDE):
+        yield from mark.finditer(data, start, start + _STRIDE + _LONGEST_MARK - 1)
 
 
 class CountedReads(io.BytesIO):
