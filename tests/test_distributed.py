@@ -151,8 +151,9 @@ def test_what_another_process_sees_diverge_the_first_one_says_for_all(tiny_data:
 
 
 def failed(done: "subprocess.CompletedProcess[str]") -> set[int]:
-    """The ranks of which torchrun reports a failure: with the first one it ends all that still run."""
-    return set(map(int, re.findall(r"^  rank +: (\d+) ", done.stderr, re.MULTILINE)))
+    """The ranks that torchrun reports with an error of their own: at the first one it ends all that still run."""
+    reports = re.findall(r"^  rank +: (\d+) .*\n  exitcode +: (-?\d+) ", done.stderr, re.MULTILINE)
+    return {int(rank) for rank, code in reports if int(code) > 0}
 
 
 @pytest.mark.parametrize("has_diverged", [False, True])
