@@ -156,6 +156,18 @@ def failed(done: "subprocess.CompletedProcess[str]") -> set[int]:
     return {int(rank) for rank, code in reports if int(code) > 0}
 
 
+def test_who_is_told_that_another_process_refuses_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one, torchrun might end the first process before it has spoken."""
+
+    def broadcast(outcomes: list[object], src: int) -> None:
+        outcomes[1] = InputError("The first one says why.")
+
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", broadcast)
+    with pytest.raises(SystemExit) as ended:
+        World(rank=1, size=2).first(lambda: None)
+    assert ended.value.code == 0
+
+
 @pytest.mark.parametrize("has_diverged", [False, True])
 def test_a_process_ends_only_when_the_vote_of_all_says_so(monkeypatch: pytest.MonkeyPatch, has_diverged: bool) -> None:
     votes: list[list[float]] = []
