@@ -18,6 +18,10 @@ def open_session(path: Path, options: Any, provider: Provider) -> Any:
     import onnxruntime  # not for a process that only checks, or that runs other formats
 
     wanted = provider if isinstance(provider, str) else provider[0]
+    if wanted == CUDA:
+        onnxruntime.preload_dlls()
+        # It would fall back to the CPU with no more than a line in its log.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         # Where it fails to open there, it would hide why behind its failure to open on the CPU, which it tries next.
         session = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)

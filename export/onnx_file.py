@@ -50,9 +50,6 @@ def open_onnx(path: Path, target: Target) -> Runner:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider: Provider = CPU
     if target.device == "cuda":
-        onnxruntime.preload_dlls()
-        # It would fall back to the CPU with no more than a line in its log.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = (CUDA, {"use_tf32": int(target.arithmetic == "tf32")})
     session = open_session(path, options, provider)
 

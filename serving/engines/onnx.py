@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 _ALONE = 4  # images in a row that came alone, after which the next one gets all cores
 _PIECE = 16  # images that a core computes at once: more are no faster, and each keeps some 400 KB for every core
-_PROVIDERS = {"cpu": CPU, "cuda": CUDA}
 
 
 class OnnxCpu:
@@ -129,11 +128,8 @@ class OnnxBuckets:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        provider: Provider = _PROVIDERS[self._device]
+        provider: Provider = CPU
         if self._device == "cuda":
-            onnxruntime.preload_dlls()
-            # ONNX Runtime would fall back to the CPU with no more than a line in the log.
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             # An exhaustive search would tune every size for seconds.
             tuning = {"cudnn_conv_algo_search": "HEURISTIC", "enable_cuda_graph": str(int(graphs))}
             provider = (CUDA, tuning)
