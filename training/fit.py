@@ -21,7 +21,7 @@ from training.options import DATA, add_recipe_options, data_option, override
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.record import write_record
-from training.run import Run, locked
+from training.run import Run, has_checkpoint, locked
 from training.stop import StopRequest, stop_request
 from training.teacher import load_start, load_teacher
 from training.tensorboard import write_start
@@ -121,7 +121,7 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
 def should_resume(folder: Path, asked: bool) -> bool:
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     try:
-        exists = any((folder / name).exists() for name in ("last.pt", "best.pt"))
+        exists = has_checkpoint(folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
     if exists and not asked and not restarted:

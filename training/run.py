@@ -238,6 +238,11 @@ def take(descriptor: int, folder: Path) -> bool:
     return True
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run in it can go on. Raises OSError when that cannot be seen."""
+    return any((folder / name).exists() for name in ("last.pt", "best.pt"))
+
+
 def remove_abandoned(*folders: Path) -> None:
     """Remove the files that killed processes left half written there, as far as that can be done."""
     for folder in folders:

@@ -17,7 +17,7 @@ from bench.serving.server import ROOT
 from cifar_models.checkpoint import load_checkpoint
 from training.recipe import Recipe
 from training.recipes import RECIPES
-from training.run import EpochMetrics, read_metrics
+from training.run import EpochMetrics, has_checkpoint, read_metrics
 from training.schedule import should_stop
 
 # What the tutorials state, on the original images; those of 000 and 001 were chosen on their test images.
@@ -72,7 +72,7 @@ def train(context: Context, recipe: str) -> Path:
             "with --again where it is done"
         )
     name = ("--data-name", context.data_name) if context.data_name else ()
-    resume = ("--resume",) if any((folder / file).exists() for file in ("last.pt", "best.pt")) else ()
+    resume = ("--resume",) if has_checkpoint(folder) else ()
     where = ("--data", context.data, "--out", folder, "--device", context.device)
     teacher = ("--teachers", folder_of(context, TEACHER) / "best.pt") if RECIPES[recipe].teachers else ()
     try:
