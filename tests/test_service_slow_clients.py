@@ -10,7 +10,8 @@ from time import monotonic
 import httpx
 import psutil
 import pytest
-from bodies import assert_right, pictures, post, raw
+from bad_requests import GOOD_JPEG, insert
+from bodies import assert_right, form, part, pictures, post, raw
 from conftest import ServerProcess, serving
 from metrics_text import Figures, grown
 from wire import connected, dribble, hangs_up, post_head, read_to_end, wait_for_hangup
@@ -123,6 +124,21 @@ def test_a_body_that_comes_byte_by_byte_has_no_more_time(impatient: ServerProces
         answer = dribble(connection, bytes(1000), 0.1)
         assert answer.startswith(b"HTTP/1.1 " + (b"504" if path == "classify" else b"4"))
         assert monotonic() - start < 2 * LIMIT + SLACK
+
+
+def test_pictures_that_take_long_are_decoded_until_the_deadline_and_no_longer(impatient: ServerProcess) -> None:
+    slow = insert(GOOD_JPEG, 2, b"\xff\xec\x00\x02" * 16_000)  # tens of milliseconds, for its pieces
+    before = cpu_seconds(impatient)
+    with httpx.Client(base_url=impatient.url, timeout=60) as client:
+        response = post(client, form(*[part("images", slow)] * 250))
+    assert response.status_code == 504
+    assert cpu_seconds(impatient) - before < 4 * LIMIT  # were all decoded, ten seconds
+
+
+def cpu_seconds(server: ServerProcess) -> float:
+    """Of its workers."""
+    workers = psutil.Process(server.process.pid).children(recursive=True)
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
 
 
 REFUSED_AT_ONCE = b"POST /classify HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Type: text/plain\r\n"

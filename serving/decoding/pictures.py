@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import islice
+from time import monotonic
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from cifar_models.cifar10 import IMAGE_SHAPE, IMAGE_SIZE
 from cifar_models.picture import Pixels, to_pixels
 from serving.decoding.plain_png import PlainPng, read_plain
 from serving.decoding.png_notes import read_few_notes
-from serving.errors import TooLarge, Unacceptable, Unreadable
+from serving.errors import DeadlinePassed, TooLarge, Unacceptable, Unreadable
 
 Picture: TypeAlias = Image.Image | PlainPng  # not decoded yet
 
@@ -109,22 +110,25 @@ class CountedReads(io.BytesIO):
         return super().read(size)
 
 
-class MetadataBytes:
-    """Texts and profiles of a request's pictures: a few bytes of a PNG may hold a megabyte of them, compressed.
+class Allowance:
+    """What the pictures of a request may take together: time, and bytes of texts and profiles.
 
-    They stand before its pixels, or after them.
+    Of those a few bytes of a PNG may hold a megabyte, compressed. They stand before its pixels, or after them.
     """
 
-    def __init__(self) -> None:
-        self._total = 0
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+        self._metadata = 0
 
-    def count(self, size: int) -> None:
-        """Raises TooLarge."""
-        self._total += size
-        if self._total > _MOST_METADATA:
+    def take(self, metadata: int) -> None:
+        """For a picture with so many bytes of them. Raises TooLarge and DeadlinePassed."""
+        self._metadata += metadata
+        if self._metadata > _MOST_METADATA:
             raise TooLarge(
                 f"The texts and profiles in the pictures have more than {_MOST_METADATA} bytes together; remove them."
             )
+        if monotonic() > self._end:
+            raise DeadlinePassed("The pictures could not be decoded before the deadline.")
 
 
 def size_of(info: Mapping[Any, Any]) -> int:

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,7 @@ from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
 from serving.decoding.multipart import parse_form
 from serving.decoding.options import Options, by_name, parse_options
 from serving.decoding.pictures import (
-    MetadataBytes,
+    Allowance,
     Picture,
     check_size,
     decode_base64,
@@ -35,6 +35,7 @@ from serving.settings import Settings
 
 T = TypeVar("T")
 Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pixels, or why it is none of these
+Parser: TypeAlias = "Callable[[bytes, str, Mapping[str, str], Allowance], Opened]"  # of body, content type and query
 
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
 
@@ -52,7 +53,6 @@ class Opened:
 
     images: list[Picture | Pixels] | Pixels  # Pixels uint8 [32, 32, 3] each, or [n, 32, 32, 3]
     options: Options
-    metadata: MetadataBytes = field(default_factory=MetadataBytes)
     pictures: int = 0  # that are encoded
     pixels: int = 0  # of these
 
@@ -82,11 +82,14 @@ class RequestReader:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._read(request, arrived)
+                allowance = Allowance(deadline - asyncio.get_running_loop().time())
+                return await self._read(request, allowance, arrived)
         except TimeoutError:
             raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
 
-    async def _read(self, request: Request, arrived: Callable[[int], None]) -> tuple[Pixels, Options]:
+    async def _read(
+        self, request: Request, allowance: Allowance, arrived: Callable[[int], None]
+    ) -> tuple[Pixels, Options]:
         # The first of a name counts. Starlette's headers are looked for one by one, in text made anew for each.
         headers = dict(reversed(request.scope["headers"]))
         content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -100,9 +103,9 @@ class RequestReader:
             await self._fill(body, request, headers.get(b"content-length", b"0"))
             arrived(1)
             threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
-            opened = await run(threads, parse, body.join(), content_type, query)
+            opened = await run(threads, parse, body.join(), content_type, query, allowance)
             arrived(len(opened.images))
-            return await run(self._decoder(opened, body.size), decode_all, opened), opened.options
+            return await run(self._decoder(opened, body.size), decode_all, opened, allowance), opened.options
         finally:
             body.give_back()
 
@@ -139,7 +142,7 @@ class RequestReader:
             trace.size = body.size
         trace.received()
 
-    def _parser(self, content_type: str) -> Callable[[bytes, str, Mapping[str, str]], Opened]:
+    def _parser(self, content_type: str) -> Parser:
         media_type = content_type.partition(";")[0].strip().lower()
         if _ALIASES.get(media_type, media_type) in PICTURES:
             return self._parse_picture
@@ -149,37 +152,36 @@ class RequestReader:
             raise UnsupportedType(f"Content-Type is {media_type or 'missing'}; use one of: {known}.")
         return parsers[media_type]
 
-    def _parse_picture(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
-        return self._open([body], parse_options(query))
+    def _parse_picture(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
+        return self._open([body], parse_options(query), allowance)
 
-    def _parse_raw(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
+    def _parse_raw(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
         images = decode_raw(body)
         self._check_count(len(images))
         return Opened(images, parse_options(query))
 
-    def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
+    def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
         parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
         fields = by_name(
             (part.name, plain(part.data.decode("utf-8", "replace"))) for part in parts if part.name not in FILE_FIELDS
         )
         options = parse_options(query, fields)
-        return self._open([part.data for part in parts if part.name in FILE_FIELDS], options)
+        return self._open([part.data for part in parts if part.name in FILE_FIELDS], options, allowance)
 
-    def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str]) -> Opened:
+    def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
         images, fields = read_document(body, max_images=self._settings.max_images, options=set(Options.model_fields))
         options = parse_options(query, fields)
         if images is None:
             raise Unacceptable(EXPECTED)
-        return self._open(images, options)
+        return self._open(images, options, allowance)
 
-    def _open(self, sources: Sequence[Source], options: Options) -> Opened:
+    def _open(self, sources: Sequence[Source], options: Options, allowance: Allowance) -> Opened:
         self._check_count(len(sources))
-        metadata = MetadataBytes()
-        images = [self._open_one(source, index, options, metadata) for index, source in enumerate(sources)]
+        images = [self._open_one(source, index, options, allowance) for index, source in enumerate(sources)]
         encoded = [image for image in images if not isinstance(image, np.ndarray)]
         pixels = pixels_of(encoded)
         self._check_pixels(pixels)
-        return Opened(images, options, metadata, len(encoded), pixels)
+        return Opened(images, options, len(encoded), pixels)
 
     def _check_pixels(self, pixels: int) -> None:
         """Of all pictures together: small files may hold a lot of pixels, and many of them hold the memory up."""
@@ -188,14 +190,14 @@ class RequestReader:
                 f"The request's pictures have {pixels} pixels together; at most {self._settings.max_pixels} are taken."
             )
 
-    def _open_one(self, source: Source, index: int, options: Options, metadata: MetadataBytes) -> Picture | Pixels:
+    def _open_one(self, source: Source, index: int, options: Options, allowance: Allowance) -> Picture | Pixels:
         if isinstance(source, Refusal):
             raise source
         if isinstance(source, np.ndarray):
             return source
         data = decode_base64(source, index=index) if isinstance(source, str) else source
         picture = open_picture(data, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
-        metadata.count(size_of(picture.info))
+        allowance.take(size_of(picture.info))
         return picture
 
     def _check_count(self, count: int) -> None:
@@ -224,8 +226,8 @@ def look_at_all(pictures: Sequence[Image.Image]) -> Pixels:
     return np.stack([look_at(picture, index=index) for index, picture in enumerate(pictures)])
 
 
-def decode_all(opened: Opened) -> Pixels:
-    """uint8 [n, 32, 32, 3]; a picture is let go when it is decoded. Raises Unreadable and TooLarge."""
+def decode_all(opened: Opened, allowance: Allowance) -> Pixels:
+    """uint8 [n, 32, 32, 3]; a picture is let go when it is decoded. Raises Unreadable, TooLarge and DeadlinePassed."""
     images = opened.images
     if isinstance(images, np.ndarray):
         return images
@@ -234,7 +236,7 @@ def decode_all(opened: Opened) -> Pixels:
         if not isinstance(image, np.ndarray):
             picture, known = image, size_of(image.info)
             image = images[index] = decode_picture(picture, index=index)
-            opened.metadata.count(size_of(picture.info) - known)  # what stood behind the pixels
+            allowance.take(size_of(picture.info) - known)  # what stood behind the pixels
         decoded.append(image)
     return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
 
