@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The CUDA libraries, where there is a GPU: it may have come, or its driver, since all else was installed.
+GPU := $(shell nvidia-smi > /dev/null 2>&1 && echo $(VENV)/.gpu)
 ARGS ?=
 RUN ?= runs/cifarnet
 NAME ?= $(notdir $(RUN:/=))
@@ -54,15 +56,17 @@ gpu: $(VENV)/.bench
 	$(BIN)/python -m bench.gpu $(ARGS)
 
 # A stamp is touched when its requirements are in, so that an install that was interrupted is done again.
-$(VENV)/.serve: requirements/serve.txt requirements/gpu.txt | $(BIN)/python
+$(VENV)/.serve: requirements/serve.txt | $(BIN)/python $(GPU)
 	$(BIN)/python -m pip install --quiet --requirement requirements/serve.txt
-	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@
 
-$(VENV)/.full: requirements/full.txt requirements/tune.txt requirements/gpu.txt | $(BIN)/python
+$(VENV)/.full: requirements/full.txt requirements/tune.txt | $(BIN)/python $(GPU)
 	$(BIN)/python -m pip install --quiet --requirement requirements/full.txt --requirement requirements/tune.txt
-	@if nvidia-smi > /dev/null 2>&1; then $(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt; fi
 	@touch $@ $(VENV)/.serve
+
+$(VENV)/.gpu: requirements/gpu.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements/gpu.txt
+	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.full | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --requirement requirements/bench.txt
