@@ -21,6 +21,11 @@ def check_shell(block: Block) -> None:
         check_command(words)
 
 
+def check_python(block: Block) -> None:
+    """It runs, in a process of its own."""
+    assert run(block, "").strip()
+
+
 def check_json(block: Block) -> None:
     """An object that is shown for itself; those that a command answers with are compared with its answer."""
     assert json.loads(block.code)
@@ -34,6 +39,7 @@ def check_query(block: Block) -> None:
 # What is done with a block that asks no server, by its language; one of another language fails.
 CHECKS: dict[str, Callable[[Block], None]] = {
     "sh": check_shell,
+    "python": check_python,
     "json": check_json,
     "promql": check_query,
     "text": lambda block: check_listing(block, ROOT),
