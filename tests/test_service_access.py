@@ -46,6 +46,15 @@ def test_the_commands_of_its_description_send_the_key(
     assert "This server wants its key" in stranger.get("/docs").text
 
 
+def test_the_command_of_the_client_sends_the_key(guarded: ServerProcess) -> None:
+    line = ("serving.client", "docs/ship.png", "--url", guarded.url)
+    assert "docs/ship.png,ship," in command(*line, CIFAR_API_KEY=KEY).stdout
+    refused = command(*line, check=False, CIFAR_API_KEY="another")
+    assert refused.returncode == 2
+    assert "HTTP 401" in refused.stderr
+    assert "another" not in refused.stderr
+
+
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer {OLD_KEY}", f"BEARER {NEW_KEY}"])
 def test_every_key_opens(stranger: httpx.Client, value: str) -> None:
     stranger.headers["Authorization"] = value
