@@ -43,34 +43,41 @@ def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPa
         gc.enable()
 
 
-@pytest.mark.parametrize("more", [b"", REQUEST * 1000])
-def test_a_connection_that_ends_before_its_answers_leaves_nothing(monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
-    expecting = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
+EXPECTING = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n" + bytes(1000)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reset"),
+    [(EXPECTING, True), (EXPECTING + REQUEST * 1000, True), (REQUEST + b"nonsense\r\n\r\n", False)],
+    ids=["refused unread", "many requests", "nonsense, then closed"],
+)
+def test_a_connection_that_ends_before_its_answers_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes, reset: bool
+) -> None:
+    asked = asyncio.Event()
 
     async def refuse(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        if scope["method"] == "POST":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+        asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     async def main() -> None:
         async with over_tcp(refuse, monkeypatch) as (server, port):
-            gc.collect()
-            gc.disable()
             _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(expecting + bytes(1000) + more)
+            writer.write(sent)
             async with asyncio.timeout(PATIENCE):
-                while not server.server_state.total_requests:
-                    await asyncio.sleep(0)
+                await asked.wait()
                 held = weakref.WeakSet([*server.server_state.connections])
-                writer.transport.abort()
+                (writer.transport.abort if reset else writer.close)()
                 while server.server_state.connections:
                     await asyncio.sleep(0)
             await forget()
             assert not held
 
-    try:
-        asyncio.run(main())
-    finally:
-        gc.enable()
+    without_collections(main)
 
 
 class Body:

@@ -87,12 +87,12 @@ class Connection(HttpToolsProtocol):
         self._silent.stop()
         self.resume_writing()
         self._leave()
+        cast(Pairing, self.transport).forget()  # or uvicorn, which closes it once more, would let it linger
         super().connection_lost(exc)
         # Requests that were not begun hold on to this connection, and would until the collector comes.
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment]
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
-        cast(Pairing, self.transport).forget()
 
     def _leave(self) -> None:
         """Tell the request that is being answered that its client has gone; uvicorn tells the newest."""
