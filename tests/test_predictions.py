@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_models.bundle import Probabilities
+from serving.description.answer_types import Answer
 from serving.errors import Unacceptable
 from serving.http.predictions import PredictionWriter
 
@@ -50,6 +51,13 @@ def test_the_text_says_what_the_numbers_are(rows: Any, top_k: int | None, thresh
     written = json.loads(PredictionWriter(MODEL, LABELS, threshold).write(rows.astype(np.float32), top_k))
     expected = {"model": MODEL, "predictions": predictions(rows.astype(np.float32), top_k, threshold)}
     assert json.dumps(written) == json.dumps(expected)  # the order of the fields too
+
+
+@pytest.mark.parametrize("threshold", [None, THRESHOLD])
+def test_who_asks_inside_the_process_is_told_no_more_than_over_http(threshold: float | None) -> None:
+    text = PredictionWriter(MODEL, LABELS, threshold).write(ROWS)
+    told = Answer.model_validate_json(text)  # as `service.py` answers
+    assert told.model_dump(exclude_none=True) == json.loads(text)
 
 
 def test_more_labels_than_there_are_cannot_be_had() -> None:

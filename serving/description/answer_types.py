@@ -23,16 +23,16 @@ class Prediction(BaseModel):
     label: str = Field(description="The most probable label")
     index: int = Field(ge=0, description="Its place among the model's labels, from 0")
     probability: Probability = Field(description=f"Its probability, rounded to {PROBABILITY_DIGITS} digits")
-    confident: bool = Field(
-        default=False,
+    confident: bool | None = Field(
+        default=None,
         description="Whether the probability reaches the threshold from which on answers are right often enough: see "
         "`selective` in the bundle's manifest for the promise; absent where the bundle makes none",
     )
     probabilities: dict[str, Probability] = Field(
         description="By label: all in the model's order, or the `top_k` best, best first"
     )
-    pixels: str = Field(
-        default="", description="What the network saw, base64 of uint8 32x32x3 RGB; absent unless `pixels=true`"
+    pixels: str | None = Field(
+        default=None, description="What the network saw, base64 of uint8 32x32x3 RGB; absent unless `pixels=true`"
     )
 
 
@@ -73,7 +73,7 @@ class Error(BaseModel):
 
     code: str = Field(description="For programs: which kind of refusal it is")
     message: str = Field(description="For people: the value at fault, the rule, and the way out")
-    index: int = Field(default=0, ge=0, description="The image at fault, from 0; absent where no image is")
+    index: int | None = Field(default=None, ge=0, description="The image at fault, from 0; absent where no image is")
 
 
 class Refused(BaseModel):

@@ -16,9 +16,9 @@ def shared_schemas() -> dict[str, Any]:
         [(model, "serialization") for model in (Answer, Models, Refused)], ref_template=_PLACE + "{model}"
     )
     schemas: dict[str, Any] = without_titles(made["$defs"])
-    # pydantic wants a value for what may be absent; a reader of the document would take it for what absence means.
     for model, absent in (("Error", "index"), ("Prediction", "confident"), ("Prediction", "pixels")):
-        del schemas[model]["properties"][absent]["default"]
+        properties = schemas[model]["properties"]
+        properties[absent] = without_null(properties[absent])
     return schemas
 
 
@@ -33,7 +33,7 @@ def option_schemas() -> dict[str, dict[str, Any]]:
 
 
 def without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Of an option: null says the same as its absence, which is how a query and a form say it."""
+    """Of what may be absent, which is how a query, a form and our answers say null; pydantic has it as the default."""
     if "anyOf" not in schema:
         return schema
     (kind,) = (kind for kind in schema["anyOf"] if kind != {"type": "null"})
