@@ -21,6 +21,7 @@ from serving.http.connection import Connection
 from serving.http.door import Door
 from serving.http.drain import drain_on_sigterm
 from serving.http.front import allow_connections, stand_before
+from serving.http.memory import limit_heaps
 from serving.http.parent import watch_over_workers
 from serving.http.server import Server
 from serving.observing.background import write_in_background
@@ -66,6 +67,7 @@ class CifarClassifier:
 
     @bentoml.on_startup
     async def start(self) -> None:
+        limit_heaps()
         for name in ("", "bentoml", "uvicorn.error"):  # the loggers that BentoML gave handlers
             write_in_background(logging.getLogger(name))
         allow_connections(SETTINGS.max_connections)

@@ -1,6 +1,7 @@
 """What the server loads into memory, and when."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,31 @@ def test_importing_the_service_loads_no_engine() -> None:
 
 def test_a_server_that_runs_onnx_does_not_load_torch() -> None:
     assert run(AFTER_START) == ["True", "onnxruntime"]
+
+
+HEAPS_AFTER_START = """
+import asyncio, ctypes, logging
+import service
+
+for name in ("", "bentoml", "uvicorn.error"):  # as in a worker
+    logging.getLogger(name).addHandler(logging.NullHandler())
+
+async def start_and_stop():
+    await service.CifarClassifier.inner().start()
+    await service.SERVER.stop()
+
+asyncio.run(start_and_stop())
+c = ctypes.CDLL(None)
+c.fdopen.restype = ctypes.c_void_p
+stdout = ctypes.c_void_p(c.fdopen(1, b"w"))
+c.malloc_info(0, stdout)
+c.fflush(stdout)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, which has a heap for each thread")
+def test_the_threads_of_a_server_share_two_heaps() -> None:
+    assert sum(word == "<heap" for word in run(HEAPS_AFTER_START)) == 2
 
 
 REPORTING = """

@@ -12,7 +12,7 @@ _HEAPS = 2
 
 
 def limit_heaps() -> None:
-    """Give back what is large when it is freed. Before threads are started; only where the C library is glibc."""
+    """Give back what is large when it is freed. Before threads are started, or each has a heap; only with glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:

@@ -23,7 +23,7 @@ from serving.engines.bundles import EngineChoice, check_engine, find_bundles, lo
 from serving.errors import NotReady, UnknownModel
 from serving.http.departure import KEY as DEPARTURE
 from serving.http.departure import Departure
-from serving.http.memory import freeze_what_is_loaded, limit_heaps
+from serving.http.memory import freeze_what_is_loaded
 from serving.http.request import RequestReader
 from serving.http.serving import Serving, serve
 from serving.observing.metrics import Metrics
@@ -82,7 +82,6 @@ class Server:
 
     async def start(self) -> None:
         """Load every bundle. The server is ready if the default one passed; one that fails is reported, not served."""
-        limit_heaps()
         # There, so that the threads of an engine's own are as nice.
         await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
         self._is_open = True
