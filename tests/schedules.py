@@ -181,7 +181,7 @@ class Stage:
 
     def _at_rest(self) -> bool:
         computing, queue = len(self.engine.inside), self.batcher._queue
-        return computing == queue.in_flight and computing + queue.idle == self.engine.lanes
+        return computing == len(queue._in_flight) and computing + queue._idle == self.engine.lanes
 
     def engine_does_what_it_could(self) -> bool:
         """Every lane computes or nothing waits; where the others have one image each, the last core waits for a few."""

@@ -105,7 +105,7 @@ def test_images_leave_the_memory_once_they_are_answered() -> None:
             await desk.batcher.classify(images, deadline=asyncio.get_running_loop().time() + PATIENCE)
             del images
             async with asyncio.timeout(PATIENCE):
-                while not desk.batcher._queue.idle:
+                while not desk.batcher._queue._idle:
                     await asyncio.sleep(0)
             assert seen() is None
 

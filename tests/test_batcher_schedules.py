@@ -31,7 +31,7 @@ class Schedule(RuleBasedStateMachine):
     @rule(count=COUNTS, seconds=SECONDS, poisoned=st.sampled_from([False] * 5 + [True]))
     def ask(self, count: int, seconds: float, poisoned: bool) -> None:
         batcher = self.stage.batcher
-        idle = not batcher._queue.in_flight and not batcher.waiting
+        idle = not batcher._queue._in_flight and not batcher.waiting
         room = batcher.waiting + count <= self.stage.max_queue
         request = self.stage.ask(count, seconds, poisoned=poisoned)
         refused = request.task.done() and request.outcome() is QueueFull

@@ -10,10 +10,10 @@ The policy, and why:
    be busy with hundreds of requests meanwhile; the engine does not wait until its turn comes round.
 4. Everything is counted in images, not requests. A request larger than a batch is cut; the rest of it stays first.
 5. First come, first served: an order that no load can starve.
-6. What cannot be ready in time is refused at the door (QueueFull), while it has cost nothing: more than `max_queue`
-   images would need memory, and more than the engine computes before the deadline would wait in vain. The engine's pace
-   is that of its last few batches; an idle engine always tries, so that a wrong measure cannot last. The refusal says
-   in how many seconds there will be room.
+6. What cannot be ready in time is refused before it is queued (QueueFull), while it has cost the engine nothing: more
+   than `max_queue` images would need memory, and more than the engine computes before the deadline would wait in vain.
+   The engine's pace is that of its last few batches; an idle engine always tries, so that a wrong measure cannot last.
+   The refusal says in how many seconds there will be room.
 7. A request whose deadline has passed, or whose caller has gone, leaves the queue at once and is not computed; a caller
    never waits longer than the deadline (DeadlinePassed). What is being computed is finished: it cannot be stopped.
 8. If the engine raises, or answers anything but one finite row an image, the batch is halved and tried again until only
@@ -68,7 +68,6 @@ class Batcher:
         self._observers = tuple(observers)
         self._clock = clock
         self._queue = JobQueue(max_batch=max_batch, max_queue=max_queue, processors=engine.processors, clock=clock)
-        self._loop: asyncio.AbstractEventLoop | None = None  # of the callers
         self._looks_again = False
         self._threads = [
             threading.Thread(target=self._serve, name=f"engine-{lane}", daemon=True) for lane in range(engine.lanes)
@@ -94,7 +93,7 @@ class Batcher:
         now = self._clock()
         if deadline <= now:
             raise DeadlinePassed(_TOO_LATE)
-        self._loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         job = Job(images, now, deadline, loop.create_future(), timings)
         self._queue.add(job)
         if not self._looks_again:
@@ -132,15 +131,11 @@ class Batcher:
             batch.results = self._compute(batch.slices)
             batch.ended = self._clock()
             try:
-                self._callers().call_soon_threadsafe(self._deliver, batch)
+                batch.slices[0].job.answer.get_loop().call_soon_threadsafe(self._deliver, batch)
             except RuntimeError:  # the event loop is closed: nobody is left to answer
                 logger.debug("A batch came too late for its event loop")
             self._queue.finish(batch)
             del batch  # its pixels would stay in memory until the next one comes
-
-    def _callers(self) -> asyncio.AbstractEventLoop:
-        assert self._loop is not None  # who added the job
-        return self._loop
 
     def _compute(self, slices: list[Slice]) -> list[Probabilities | Exception]:
         """One result for each slice, an exception where the engine cannot compute it."""

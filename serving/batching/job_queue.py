@@ -38,16 +38,6 @@ class JobQueue:
         return self._waiting
 
     @property
-    def in_flight(self) -> int:
-        """Batches that are being computed."""
-        return len(self._in_flight)
-
-    @property
-    def idle(self) -> int:
-        """Threads that wait for a batch, or have ended."""
-        return self._idle
-
-    @property
     def oldest(self) -> float:
         """Seconds since the oldest of these batches was taken; 0 when there is none."""
         with self._changed:
@@ -133,9 +123,9 @@ class JobQueue:
 
         The idle ones come at once, and may leave it less than `_LEAST`; for the busy ones nothing so small is left.
         """
-        least = min(_LEAST, _divide(self._waiting, min(idle, self._processors)))
-        share = max(least, _divide(self._waiting, max(1, sharers)))
-        slices = self._gather(max(1, min(share, self._max_batch)))
+        fair = _divide(self._waiting, max(1, sharers))  # leaves the busy ones theirs
+        floor = min(_LEAST, _divide(self._waiting, min(idle, self._processors)))  # less is not worth a batch's overhead
+        slices = self._gather(max(1, min(max(fair, floor), self._max_batch)))
         if not slices:
             return None
         batch = Batch(slices)
