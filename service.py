@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `serving`
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # the server tells nobody anything; see also `cifar_models`
 
 import bentoml
 from bentoml._internal.utils.analytics import usage_stats

@@ -2,6 +2,6 @@
 
 import os
 
-# Read when onnxruntime is loaded: from 1.31 on it would send Microsoft events about every model and process, and keep
+# Read when onnxruntime is loaded: from 1.29 on it would send Microsoft events about every model and process, and keep
 # them in the user's home until it can.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
