@@ -15,6 +15,7 @@ from serving.engines import bundles
 from serving.engines.bundles import LoadedBundle, check_engine, load_bundle
 from serving.engines.onnx import OnnxCpu
 from serving.engines.registry import ENGINES, Engine
+from serving.engines.ways import Way
 
 
 def test_an_engine_that_is_not_installed_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +59,9 @@ class Disguised:
         for _ in range(self._runs):
             probabilities = self._engine(*parts)
         return probabilities[:, ::-1] if self._wrong else probabilities
+
+    def ways(self) -> list[Way]:
+        return [Way(16, self)]
 
 
 def load_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Disguised | None]) -> LoadedBundle:

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +18,7 @@ from cifar_models.picture import Pixels
 from serving.engines.device import DriverError, has_cuda
 from serving.engines.registry import AUTO, ENGINES, Engine
 from serving.engines.torchscript import give_back_memory
+from serving.engines.ways import classify_by_all
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +68,11 @@ class LoadedBundle:
         return {"name": self.bundle.folder.name, "version": self.artifact.sha256[:12], "engine": self.engine_name}
 
     def golden_images(self) -> Pixels:
-        with np.load(self.bundle.path(self.bundle.manifest.golden), allow_pickle=False) as golden:
-            return np.asarray(golden["images"])
+        return golden_images(self.bundle)
 
     def check_golden(self, probabilities: Probabilities) -> None:
         """Raises BundleError when these are not the probabilities of the golden images."""
-        check_golden(self.bundle, self.engine_name, lambda _: probabilities)
+        check_golden(self.bundle, self.engine_name, probabilities)
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
@@ -185,13 +185,18 @@ def start_engine(bundle: Bundle, name: str, choice: EngineChoice) -> Engine:
     if ENGINES[name].cuda:
         check_cuda()
     engine = ENGINES[name].load(bundle.path(find_artifact(bundle, name)), choice.threads, choice.max_batch)
-    # One of them also alone, as an engine may have another way for that.
-    check_golden(bundle, name, lambda images: np.concatenate([engine(images[:1]), engine(images)[1:]]))
+    for probabilities in classify_by_all(engine.ways(), golden_images(bundle)):
+        check_golden(bundle, name, probabilities)
     return engine
 
 
-def check_golden(bundle: Bundle, name: str, classify: Callable[[Pixels], Probabilities]) -> None:
-    bundle.check_golden(find_artifact(bundle, name), classify, atol=tolerance(bundle, name))
+def golden_images(bundle: Bundle) -> Pixels:
+    with np.load(bundle.path(bundle.manifest.golden), allow_pickle=False) as golden:
+        return np.asarray(golden["images"])
+
+
+def check_golden(bundle: Bundle, name: str, probabilities: Probabilities) -> None:
+    bundle.check_golden(find_artifact(bundle, name), lambda _: probabilities, atol=tolerance(bundle, name))
 
 
 def tolerance(bundle: Bundle, name: str) -> float:

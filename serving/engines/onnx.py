@@ -1,8 +1,10 @@
 """ONNX Runtime: straight on the CPU, and with buffers that stay on a CUDA device."""
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,6 +17,7 @@ from cifar_models.onnx_session import CPU, CUDA, Provider, open_session
 from cifar_models.picture import Pixels
 from serving.engines.device import pinned
 from serving.engines.staging import Slots, bucket, buckets, cut, gather, gather_into
+from serving.engines.ways import Way
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +48,21 @@ class OnnxCpu:
             # Not the first one: at half load many find all cores idle for a moment, and what they take others lack.
             session = self._together if self._alone > _ALONE else self._apart
         try:
-            pieces = [session.run(["probabilities"], {"images": piece})[0] for piece in cut(images, _PIECE)]
+            return run(session, images)
         finally:
             with self._lock:
                 self._inside -= 1
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def ways(self) -> Iterator[Way]:
+        yield Way(_PIECE, partial(run, self._apart))
+        yield Way(1, partial(run, self._apart))
+        if self._together is not self._apart:
+            yield Way(1, partial(run, self._together))
+
+
+def run(session: Any, images: Pixels) -> Probabilities:
+    pieces = [session.run(["probabilities"], {"images": piece})[0] for piece in cut(images, _PIECE)]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def open_on_cpu(path: Path, threads: int) -> Any:
@@ -96,6 +109,10 @@ class OnnxBuckets:
         with self._staging.lend() as images:
             count = gather_into(images, parts)
             return self._driver.submit(self._run, images, count).result()
+
+    def ways(self) -> Iterator[Way]:
+        for size in self._bound:
+            yield Way(size, self)
 
     def _run(self, images: Pixels, count: int) -> Probabilities:
         """Of the first `count` images; what stands behind them pads the batch, and its rows are dropped."""

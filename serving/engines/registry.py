@@ -1,6 +1,6 @@
 """Networks that compute: pixels in, probabilities out, on one device. Knows neither HTTP nor batching."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,7 @@ from cifar_models.bundle import Probabilities
 from cifar_models.picture import Pixels
 from serving.engines.onnx import OnnxBuckets, OnnxCpu
 from serving.engines.torchscript import TorchScript
+from serving.engines.ways import Way
 
 
 class Engine(Protocol):
@@ -22,6 +23,9 @@ class Engine(Protocol):
     processors: int
 
     def __call__(self, *parts: Pixels) -> Probabilities: ...
+
+    def ways(self) -> Iterable[Way]:
+        """All that a batch may go: the golden images go each of them before anybody else does."""
 
 
 CUDA_ATOL = 1e-2  # of a probability; more where the calibration is steeper than a plain softmax

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from cifar_models.bundle import Probabilities
 from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.picture import Pixels
 from serving.engines.staging import Slots, buckets, cut, gather, gather_into
+from serving.engines.ways import Way
+
+_SEVERAL = 16  # images; on the CPU no such batch is rehearsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,11 @@ class TorchScript:
         return Lane(host, host.numpy(), self._torch.cuda.Stream() if self._cuda else None)
 
     def _warm_up(self) -> None:
-        """Let torch choose kernels for the sizes of `buckets`, and the executor specialise, before the first request.
+        """Let torch choose kernels for some sizes, and the executor specialise, before the first request.
 
         A batch of any other size meets kernels that are chosen when it first comes.
         """
-        sizes = buckets(self._max_batch) if self._cuda else [1]
-        for size in [size for size in sizes for _ in range(3)]:
+        for size in [size for size in self._warm_sizes() for _ in range(3)]:
             self(np.zeros((size, *IMAGE_SHAPE), np.uint8))
 
     def __call__(self, *parts: Pixels) -> Probabilities:
@@ -70,6 +73,13 @@ class TorchScript:
             _, probabilities = self._module(images)
             # A copy to ordinary memory waits for the stream, and no other.
             return np.asarray(probabilities.to("cpu").numpy())
+
+    def _warm_sizes(self) -> list[int]:
+        return buckets(self._max_batch) if self._cuda else [1]
+
+    def ways(self) -> Iterator[Way]:
+        for size in sorted({*self._warm_sizes(), min(_SEVERAL, self._max_batch)}):
+            yield Way(size, self)
 
     def _on(self, stream: Any) -> AbstractContextManager[Any]:
         # Without one, torch would ask for a device all the same.
