@@ -22,7 +22,7 @@ from cifar_models.errors import InputError
 
 _PREFIX = "CIFAR_"
 _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
-_NOT_OURS = {"CIFAR_DATA", "CIFAR_LARGE_TESTS"}  # of the tests
+_DATA = "CIFAR_DATA"  # the images that the tests and the report measure with
 # What Kubernetes tells every container of a service that is called cifar or cifar-…, with "=" and the value.
 _LINK = re.compile(r"CIFAR_(\w*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
 _BODIES = 8  # of the largest size that may be held at once
@@ -148,7 +148,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     environment = {name: text for name, text in environment.items() if not _LINK.fullmatch(f"{name}={text}")}
     if _FILE in environment:
         environment = {**read_settings_file(Path(environment[_FILE]).absolute()), **environment}
-    names = [name for name in environment if name.startswith(_PREFIX) and name not in {*_NOT_OURS, _FILE}]
+    names = [name for name in environment if name.startswith(_PREFIX) and name not in {_DATA, _FILE}]
     try:
         return Settings.model_validate({name.removeprefix(_PREFIX).lower(): environment[name] for name in names})
     except ValidationError as error:

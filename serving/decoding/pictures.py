@@ -87,11 +87,11 @@ def check_size(picture: Picture, *, index: int, max_pixels: int, strict: bool) -
 def check_jpeg(data: bytes, *, index: int) -> None:
     """Raises Unreadable for a JPEG, or several in one file (MPO), of so many parts that reading it takes minutes."""
     for kind, mark, most in _PARTS:
-        if sum(1 for _ in islice(found(mark, data), most + 1)) > most:
+        if sum(1 for _ in islice(find_marks(mark, data), most + 1)) > most:
             raise Unreadable(f"The picture is a JPEG of more than {most} {kind}; save it anew.", index=index)
 
 
-def found(mark: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
+def find_marks(mark: re.Pattern[bytes], data: bytes) -> Iterator[re.Match[bytes]]:
     for start in range(0, len(data), _STRIDE):
         yield from mark.finditer(data, start, start + _STRIDE + _LONGEST_MARK - 1)
 

@@ -91,7 +91,10 @@ def check_engine(choice: EngineChoice) -> None:
         return
     if choice.name not in ENGINES:
         raise InputError(f"CIFAR_ENGINE={choice.name!r} is no engine. There are: {', '.join((AUTO, *ENGINES))}.")
-    if ENGINES[choice.name].cuda and not choice.allow_fallback:
+    cuda = ENGINES[choice.name].cuda
+    if cuda and choice.allow_fallback:
+        return
+    if cuda:
         try:
             check_cuda()
         except InputError as error:
@@ -99,8 +102,7 @@ def check_engine(choice: EngineChoice) -> None:
                 f"CIFAR_ENGINE={choice.name!r} needs a CUDA device. {error} CIFAR_ALLOW_FALLBACK=true lets the CPU "
                 "answer, CIFAR_ENGINE=auto takes what there is."
             ) from error
-    may_fall_back = ENGINES[choice.name].cuda and choice.allow_fallback
-    if not may_fall_back and not is_installed(choice.name):
+    if not is_installed(choice.name):
         raise InputError(
             f"CIFAR_ENGINE={choice.name!r} needs {library(choice.name)}, which is not installed here; install it, or "
             "let CIFAR_ENGINE=auto take what there is."
@@ -134,8 +136,8 @@ def start_best(bundle: Bundle, choice: EngineChoice, reasons: dict[str, str]) ->
     if passed := start_engines(bundle, on_cuda, choice, reasons):
         return choose(passed, choice.max_batch)
     for name in on_cpu:
-        for found in start_engines(bundle, [name], choice, reasons).items():
-            return found
+        if passed := start_engines(bundle, [name], choice, reasons):
+            return name, passed[name]
     return None
 
 
