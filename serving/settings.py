@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from cifar_models.cifar10 import IMAGE_SHAPE, IMAGE_SIZE
 from cifar_models.errors import InputError
 
 _PREFIX = "CIFAR_"
@@ -25,11 +26,13 @@ _FILE = "CIFAR_SETTINGS"  # names a file of settings, and is none itself
 _DATA = "CIFAR_DATA"  # the images that the tests and the report measure with
 # What Kubernetes tells every container of a service that is called cifar or cifar-…, with "=" and the value.
 _LINK = re.compile(r"CIFAR_(\w*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
+_MOST_CORES = 1024  # of one machine: so many workers or threads may be of use, more fail again and again
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
 
 PositiveInt = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0.001, le=300)]  # in which somebody shall do something
 # BentoML changes the working folder for the import of a Bento, and its parent process, which checks, changes it back.
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
@@ -43,19 +46,19 @@ class Settings(BaseModel):
     model: str = "cifarnet"  # bundle that answers when a request names none
     engine: str = "auto"  # or a name of serving.engines.registry.ENGINES
     allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
-    workers: PositiveInt = 1  # processes, each with its own batcher and engine
-    threads: Annotated[int, Field(ge=0)] = 0  # of an engine on the CPU; 0: all cores, shared among the workers
+    workers: Annotated[int, Field(ge=1, le=_MOST_CORES)] = 1  # processes, each with its own batcher and engine
+    threads: Annotated[int, Field(ge=0, le=_MOST_CORES)] = 0  # of a CPU engine; 0: all cores, shared among the workers
     max_batch: PositiveInt = 64  # images
     max_queue: PositiveInt = 4096  # images that wait, a bound on memory: 3 KB each; what comes then is refused with 429
     max_wait: Annotated[float, Field(gt=0, le=300)] = 0.5  # seconds; who would wait longer in a crowd gets 429
     max_images: PositiveInt = 1024  # per request
-    max_bytes: PositiveInt = 16 * 1024 * 1024  # per request body
-    max_pixels: PositiveInt = 16_000_000  # per request, of all its pictures before they are resized
-    timeout: Annotated[float, Field(gt=0, le=300)] = 5.0  # seconds from the end of a request's header to its answer
+    max_bytes: Annotated[int, Field(ge=prod(IMAGE_SHAPE))] = 16 * 1024 * 1024  # per request body
+    max_pixels: Annotated[int, Field(ge=IMAGE_SIZE**2)] = 16_000_000  # per request, before its pictures are resized
+    timeout: Seconds = 5.0  # seconds from the end of a request's header to its answer
     log_sample: Annotated[float, Field(ge=0, le=1)] = 0.001  # share of the requests that went well and get a log line
     log_slow: Annotated[float, Field(gt=0)] = 1.0  # seconds from which a request is slow; inf: none is
     max_connections: PositiveInt = 4096  # of a worker; to classify over one more is refused with 429
-    client_timeout: Annotated[float, Field(gt=0, le=300)] = 10.0  # seconds to send a header, or to take an answer
+    client_timeout: Seconds = 10.0  # seconds to send a header, or to take an answer
     max_held_bytes: Annotated[int, Field(ge=0)] = 0  # of all bodies a worker holds at once; 0: eight times max_bytes
     api_key: SecretStr | None = None  # what `Authorization: Bearer` must say; none: everybody may ask
     api_key_file: AbsolutePath | None = None  # the same in a file, one key on each line; any of them opens

@@ -145,10 +145,10 @@ def test_every_engine_of_the_processor_can_be_asked_for(tmp_path: Path, engine: 
 
 
 def test_what_cannot_be_answered_in_time_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path / "log", timeout=1e-6) as server:
+    with serving(tmp_path / "log", timeout=0.001) as server:
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
-            response = post(client, raw(pictures(3)))
+            response = post(client, raw(pictures(1000)))
     assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_passed")
 
 

@@ -21,7 +21,7 @@ VALUES = {
     "CIFAR_MAX_QUEUE": ("9999", 9999),
     "CIFAR_MAX_WAIT": ("0.25", 0.25),
     "CIFAR_MAX_IMAGES": ("12", 12),
-    "CIFAR_MAX_BYTES": ("1000", 1000),
+    "CIFAR_MAX_BYTES": ("4000", 4000),
     "CIFAR_MAX_PIXELS": ("4096", 4096),
     "CIFAR_TIMEOUT": ("0.5", 0.5),
     "CIFAR_LOG_SAMPLE": ("0.5", 0.5),
@@ -111,7 +111,9 @@ def test_a_container_has_as_many_cores_as_its_share_of_time_comes_to(
     ("name", "value", "rule"),
     [
         ("CIFAR_WORKERS", "0", "greater than or equal to 1"),
+        ("CIFAR_WORKERS", "100000", "less than or equal to 1024"),
         ("CIFAR_THREADS", "-1", "greater than or equal to 0"),
+        ("CIFAR_THREADS", "100000", "less than or equal to 1024"),
         ("CIFAR_MAX_BATCH", "0", "greater than or equal to 1"),
         ("CIFAR_MAX_BATCH", "many", "valid integer"),
         ("CIFAR_MAX_BATCH", "", "valid integer"),
@@ -119,8 +121,10 @@ def test_a_container_has_as_many_cores_as_its_share_of_time_comes_to(
         ("CIFAR_MAX_QUEUE", "-5", "greater than or equal to 1"),
         ("CIFAR_MAX_IMAGES", "0", "greater than or equal to 1"),
         ("CIFAR_MAX_BYTES", "16MB", "valid integer"),
-        ("CIFAR_MAX_PIXELS", "0", "greater than or equal to 1"),
-        ("CIFAR_TIMEOUT", "0", "greater than 0"),
+        ("CIFAR_MAX_BYTES", "3071", "greater than or equal to 3072"),
+        ("CIFAR_MAX_PIXELS", "1023", "greater than or equal to 1024"),
+        ("CIFAR_TIMEOUT", "0", "greater than or equal to 0.001"),
+        ("CIFAR_TIMEOUT", "1e-9", "greater than or equal to 0.001"),
         ("CIFAR_TIMEOUT", "301", "less than or equal to 300"),
         ("CIFAR_TIMEOUT", "nan", "less than or equal to 300"),
         ("CIFAR_TIMEOUT", "inf", "less than or equal to 300"),
@@ -130,7 +134,7 @@ def test_a_container_has_as_many_cores_as_its_share_of_time_comes_to(
         ("CIFAR_LOG_SAMPLE", "nan", "less than or equal to 1"),
         ("CIFAR_LOG_SLOW", "0", "greater than 0"),
         ("CIFAR_LOG_SLOW", "nan", "greater than 0"),
-        ("CIFAR_CLIENT_TIMEOUT", "0", "greater than 0"),
+        ("CIFAR_CLIENT_TIMEOUT", "1e-9", "greater than or equal to 0.001"),
         ("CIFAR_MAX_CONNECTIONS", "0", "greater than or equal to 1"),
         ("CIFAR_MAX_HELD_BYTES", "-1", "greater than or equal to 0"),
         ("CIFAR_CORS_ORIGINS", "page.example", "'page.example' is no origin"),
@@ -152,9 +156,9 @@ def test_a_queue_that_cannot_hold_the_largest_request_is_refused() -> None:
 
 
 def test_room_for_less_than_one_body_is_refused() -> None:
-    with pytest.raises(InputError, match="CIFAR_MAX_HELD_BYTES=1000 is less than CIFAR_MAX_BYTES=2000"):
-        load_settings({"CIFAR_MAX_HELD_BYTES": "1000", "CIFAR_MAX_BYTES": "2000"})
-    assert load_settings({"CIFAR_MAX_BYTES": "2000"}).held_bytes > 2000
+    with pytest.raises(InputError, match="CIFAR_MAX_HELD_BYTES=4000 is less than CIFAR_MAX_BYTES=5000"):
+        load_settings({"CIFAR_MAX_HELD_BYTES": "4000", "CIFAR_MAX_BYTES": "5000"})
+    assert load_settings({"CIFAR_MAX_BYTES": "5000"}).held_bytes > 5000
 
 
 @pytest.mark.parametrize(
@@ -214,6 +218,12 @@ def test_workers_share_the_cores_unless_threads_are_given() -> None:
     assert load_settings({}).engine_threads == available_cores()
     assert load_settings({"CIFAR_WORKERS": "1000"}).engine_threads == 1
     assert load_settings({"CIFAR_WORKERS": "1000", "CIFAR_THREADS": "3"}).engine_threads == 3
+
+
+def test_the_smallest_limits_let_one_image_through() -> None:
+    limits = {"CIFAR_MAX_PIXELS": "1024", "CIFAR_MAX_BYTES": "3072", "CIFAR_TIMEOUT": "0.001", "CIFAR_THREADS": "1024"}
+    settings = load_settings(limits)
+    assert (settings.max_pixels, settings.max_bytes) == (32 * 32, 32 * 32 * 3)
 
 
 def test_settings_cannot_be_changed_later() -> None:
