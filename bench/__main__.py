@@ -12,7 +12,7 @@ from bench.serving.machine import describe_machine
 from bench.serving.rounds import note
 from bench.serving.server import ROOT
 from bench.serving.wrk import find_wrk
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
 
@@ -58,7 +58,7 @@ def measure(name: str, path: Path, data: Path) -> None:
     if process.returncode:
         raise InputError(f"`python -m {module}` ended with {process.returncode} and said why above.")
     if name == "training":
-        with replacing(path) as partial:
+        with saving(path) as partial:
             partial.write_text(json.dumps({"machine": machine, **json.loads(said)}, indent=2) + "\n")
 
 

@@ -21,7 +21,7 @@ from bench.serving.report import Report
 from bench.serving.rounds import CONNECTIONS, Round, asked_of, ratio, turns_of
 from bench.serving.server import OURS
 from bench.serving.wrk import ClosedLoop
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from training.look import light
 
 _NAMES = {
@@ -93,7 +93,7 @@ def chart(folder: Path, name: str, title: str, rows: int = 1, columns: int = 1, 
         figure.suptitle(title, x=0.01, ha="left", fontsize=13.5, fontweight="bold")
         yield axes
         for kind in ("png", "svg"):
-            with replacing(folder / f"{name}.{kind}") as partial:
+            with saving(folder / f"{name}.{kind}") as partial:
                 figure.savefig(partial, format=kind, dpi=160, facecolor=light("sheet"), metadata=metadata(kind))
         plt.close(figure)
 

@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench.output import output
+from cifar_models.atomic import saving
 from cifar_models.bundle import open_bundle
 from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.errors import InputError
@@ -24,14 +26,15 @@ def main() -> None:
     parser.add_argument("--model", default=settings.model, help=f"bundle (default: {settings.model})")
     parser.add_argument("--seconds", type=amount, default=2, help="of each point (default: 2)")
     parser.add_argument("--rounds", type=count, default=3, help="default: 3; the medians count")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=output, help="also write the figures to this file")
     options = parser.parse_args()
     found = compare(settings.bundles / options.model, settings, options.seconds, options.rounds)
     print(f"{'images a second, batches of':28}" + "".join(f"{size:>8}" for size in BATCHES))
     for name, rates in found.items():
         print(f"{name:28}" + "".join(f"{rates[size]:8.0f}" for size in BATCHES))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        with saving(options.json) as partial:
+            partial.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> dict[str, dict[int, float]]:

@@ -8,22 +8,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
+from bench.output import output, write_figures
 from bench.peers.model import BUNDLE
 from bench.serving.machine import describe_machine
 from bench.serving.rounds import ask, note, rotated
 from bench.serving.server import ENGINE, OURS, ServerProcess, running
 from bench.serving.workload import Workload, raw_batches, single_pictures
 from bench.serving.wrk import ClosedLoop, find_wrk
-from cifar_models.atomic import replacing
 from cifar_models.bundle import MANIFEST, read_manifest
 from cifar_models.command import Parser, amount, run_command
-from cifar_models.errors import InputError
 from export.figures import as_markdown
 from serving.settings import available_cores
 
@@ -75,23 +71,20 @@ class Growth:
     curves: dict[str, list[Point]]
 
 
-_JSON = TypeAdapter(Growth)
-
-
 def main() -> None:
     parser = Parser(prog="python -m bench.growth", description="How cost grows with load and settings.")
     parser.add_argument("--seconds", type=amount, default=4, help="of each point (default: 4)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts (default: all)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=output, help="also write the figures to this file")
     options = parser.parse_args()
     find_wrk()
     parts = {"images": by_images, "batch": by_limit, "model": by_model, "workers": by_workers}
     machine = describe_machine()
     growth = Growth(machine, options.seconds, {name: parts[name](options.seconds) for name in options.only})
-    if options.json:
-        write_growth(growth, options.json)
     for name, points in growth.curves.items():
         print(f"{table(name, points)}\n")
+    if options.json:
+        write_figures(growth, options.json)
 
 
 def by_images(seconds: float) -> list[Point]:
@@ -175,19 +168,6 @@ def table(name: str, points: list[Point]) -> str:
         for point in points
     ]
     return as_markdown([[PARTS[name], "images/s", "p50 ms", "p99 ms", "refused"], *rows])
-
-
-def write_growth(growth: Growth, path: Path) -> None:
-    with replacing(path) as partial:
-        partial.write_bytes(_JSON.dump_json(growth, indent=2) + b"\n")
-
-
-def read_growth(path: Path) -> Growth:
-    """Raises InputError when it is not such a file."""
-    try:
-        return _JSON.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{path} is no report of `python -m bench.growth`; measure it again with --json.") from error
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.charts import draw_growth, draw_serving
-from bench.growth import read_growth
+from bench.growth import Growth
 from bench.growth import table as growth_table
 from bench.marks import fill
-from bench.serving.report import read_report
+from bench.output import read_figures
+from bench.serving.report import Report
 from bench.serving.server import ROOT
 from bench.serving.table import origin, parts
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.command import Parser, run_command
 from export.figures import as_markdown
 
@@ -33,17 +34,17 @@ def write_page(out: Path) -> None:
     path = out / PAGE if (out / PAGE).exists() else DOCS / PAGE
     page = path.read_text()
     if (figures / "serving.json").exists():
-        report = read_report(figures / "serving.json")
+        report = read_figures(Report, figures / "serving.json", "bench.serving")
         page = fill(page, {"serving": f"Measured {origin(report.machine)}.", **parts(report)})
         page = fill(page, {f"picture {name}": picture(name) for name in draw_serving(report, figures)})
     if (figures / "growth.json").exists():
-        growth = read_growth(figures / "growth.json")
+        growth = read_figures(Growth, figures / "growth.json", "bench.growth")
         page = fill(page, {"growth": f"Measured {origin(growth.machine)}, {growth.seconds:g} s for each point."})
         page = fill(page, {f"growth {name}": growth_table(name, points) for name, points in growth.curves.items()})
         page = fill(page, {f"picture {name}": picture(name) for name in draw_growth(growth, figures)})
     if (figures / "training.json").exists():
         page = fill(page, {"training": training(json.loads((figures / "training.json").read_text()))})
-    with replacing(out / PAGE) as partial:
+    with saving(out / PAGE) as partial:
         partial.write_text(page)
 
 

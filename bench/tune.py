@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.engines import engine_names
+from bench.output import output
 from bench.peers.model import BUNDLE, MAX_BATCH
 from bench.serving.machine import describe_machine
 from bench.serving.open_loop import OpenLoop, Phase, open_loop
@@ -18,7 +19,7 @@ from bench.serving.rounds import note
 from bench.serving.server import ENGINE, OURS, running
 from bench.serving.table import origin
 from bench.serving.workload import Workload, single_pictures
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.command import Parser, amount, run_command
 from cifar_models.errors import InputError
 from export.figures import as_markdown
@@ -169,11 +170,8 @@ def write_settings(best: Trial, engine: str, bound: float, path: Path) -> None:
         f"# {origin(describe_machine())}",
         *(f"{name}={value}" for name, value in best.configuration.variables(engine).items()),
     ]
-    try:
-        with replacing(path) as partial:
-            partial.write_text("\n".join(lines) + "\n")
-    except OSError as error:
-        raise InputError(f"--out {path} cannot be written ({error.strerror}); name another file.") from error
+    with saving(path) as partial:
+        partial.write_text("\n".join(lines) + "\n")
 
 
 def parse_options() -> argparse.Namespace:
@@ -188,7 +186,7 @@ def parse_options() -> argparse.Namespace:
     )
     names = list(SEARCHES)
     parser.add_argument("--search", nargs="+", choices=names, default=names, help=f"default: {' '.join(names)}")
-    parser.add_argument("--out", type=Path, default=Path("settings.env"), help="default: settings.env")
+    parser.add_argument("--out", type=output, default="settings.env", help="default: settings.env")
     return parser.parse_args()
 
 

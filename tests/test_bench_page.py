@@ -1,5 +1,6 @@
 """docs/benchmarks.md is filled from figures, and so are its pictures; the commands that measure them write them."""
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, command
 
-from bench.growth import Growth, Point, read_growth, write_growth
+from bench.growth import Growth, Point
 from bench.marks import fill
+from bench.output import output, read_figures, write_figures
 from bench.serving.machine import describe_machine
 from bench.serving.open_loop import OpenLoop
-from bench.serving.report import Report, read_report, write_report
+from bench.serving.report import Report
 from bench.serving.rounds import CONNECTIONS, Round, Turn
 from bench.serving.server import OURS, SERVERS, Memory, Startup
 from bench.serving.sweep import Sweep
@@ -52,15 +54,15 @@ def growth() -> Growth:
 
 
 def test_reports_are_read_as_they_were_written(tmp_path: Path, report: Report, growth: Growth) -> None:
-    write_report(report, tmp_path / "serving.json")
-    write_growth(growth, tmp_path / "growth.json")
-    assert read_report(tmp_path / "serving.json") == report
-    assert read_growth(tmp_path / "growth.json") == growth
+    write_figures(report, tmp_path / "serving.json")
+    write_figures(growth, tmp_path / "growth.json")
+    assert read_figures(Report, tmp_path / "serving.json", "bench.serving") == report
+    assert read_figures(Growth, tmp_path / "growth.json", "bench.growth") == growth
 
 
 def test_the_page_is_filled_and_the_pictures_drawn(tmp_path: Path, report: Report, growth: Growth) -> None:
-    write_report(report, tmp_path / "benchmarks" / "serving.json")
-    write_growth(growth, tmp_path / "benchmarks" / "growth.json")
+    write_figures(report, tmp_path / "benchmarks" / "serving.json")
+    write_figures(growth, tmp_path / "benchmarks" / "growth.json")
     before = (ROOT / "docs" / "benchmarks.md").read_text()
     command("bench.page", "--out", tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
@@ -86,6 +88,34 @@ def test_the_page_that_is_committed_is_that_of_its_figures(tmp_path: Path) -> No
 def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(InputError, match=r"no place <!-- closed --> \.\.\. <!-- /closed -->"):
         fill("# Benchmarks\n", {"closed": "| a |"})
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("bench.serving", "--json"), ("bench.growth", "--json"), ("bench.engines", "--json"), ("bench.tune", "--out")],
+)
+def test_a_folder_for_the_figures_is_refused_before_they_are_measured(module: str, option: str, tmp_path: Path) -> None:
+    done = command(module, option, tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: argument {option}: '{tmp_path}' is a folder; name a file")
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_it_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(argparse.ArgumentTypeError, match=r"cannot be written \(File exists\); name another file"):
+        output(str(tmp_path / "file" / "figures.json"))
+    assert output(str(tmp_path / "new" / "figures.json")) == tmp_path / "new" / "figures.json"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command("bench.page", "--out", tmp_path / "file", check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {tmp_path / 'file' / 'benchmarks.md'} cannot be written (File exists); "
+        "what was there before is intact.\n",
+    )
 
 
 def test_an_unknown_part_is_refused() -> None:

@@ -6,13 +6,14 @@ from statistics import median
 from bodies import DEFAULT
 from conftest import MODELS, ROOT
 
-from bench.serving.report import read_report
+from bench.output import read_figures
+from bench.serving.report import Report
 from bench.serving.rounds import ratio as ratio_to
 from bench.serving.table import shares_of_engine
 from cifar_models.bundle import read_manifest
 
 README = (ROOT / "README.md").read_text()
-ROUNDS = read_report(ROOT / "docs" / "benchmarks" / "serving.json").rounds
+ROUNDS = read_figures(Report, ROOT / "docs" / "benchmarks" / "serving.json", "bench.serving").rounds
 CROWDS = (32, 128)  # connections
 
 

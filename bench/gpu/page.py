@@ -11,7 +11,7 @@ from bench.gpu.record import Record, Report, read_report
 from bench.gpu.steps import MODERN, SEEDS, STEPS
 from bench.gpu.training import GOAL, PUBLISHED
 from bench.serving.server import ROOT
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.command import run_command
 from export.figures import as_markdown
 
@@ -38,7 +38,7 @@ _NAMES = {"recipe": "recipe", "teacher": "teacher", "weights": "bundle"}  # of i
 
 
 def write_page(report: Report, folder: Path) -> None:
-    with replacing(folder / "gpu.md") as partial:
+    with saving(folder / "gpu.md") as partial:
         partial.write_text(render(report))
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.errors import InputError
 
 Status = Literal["done", "partly", "not run"]
@@ -63,7 +63,7 @@ class Report:
         return self.steps[step].figures if step in self.steps else {}
 
     def save(self, path: Path) -> None:
-        with replacing(path) as partial:
+        with saving(path) as partial:
             partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 

@@ -16,7 +16,7 @@ from bench.pareto.measure import Point, export_fresh, measure
 from bench.pareto.page import plot, render, table
 from bench.report.charts import write_svg
 from bench.serving.machine import describe_machine
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.registry import find_model
 from export.figures import as_text
@@ -58,7 +58,7 @@ def write(points: Sequence[Point], machine: dict[str, Any], options: argparse.Na
     if any(point.trained for point in points):
         write_svg(options.out / "pareto.svg", plot(points))
     for name, text in texts.items():
-        with replacing(options.out / name) as partial:
+        with saving(options.out / name) as partial:
             partial.write_text(text)
 
 

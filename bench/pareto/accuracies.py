@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.bundle import MANIFEST, read_manifest
 from cifar_models.errors import InputError
 
@@ -50,7 +50,7 @@ def with_recorded(found: Iterable[Accuracy]) -> list[Accuracy]:
 
 def record(runs: Iterable[Accuracy]) -> None:
     """Keep them for those who do not have their folders."""
-    with replacing(RUNS) as partial:
+    with saving(RUNS) as partial:
         partial.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
 
 

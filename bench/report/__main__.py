@@ -11,7 +11,7 @@ from bench.report.differences import differences
 from bench.report.measure import MeasuredBundle, measure
 from bench.report.page import MAX_BYTES, as_json, describe_size, render, summary_table
 from bench.serving.machine import describe_machine
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from cifar_models.bundle import MANIFEST, Bundle, BundleError, open_bundle
 from cifar_models.command import Parser, amount, run_command
 from cifar_models.dataset import ImageSet, load_images
@@ -84,7 +84,7 @@ def write_report(measured: Sequence[MeasuredBundle], machine: dict[str, Any], fo
         "models.md": render(measured, machine, pictures),
     }
     for name, text in texts.items():
-        with replacing(folder / name) as partial:
+        with saving(folder / name) as partial:
             partial.write_text(text)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.report.corruptions import CORRUPTIONS
 from bench.report.measure import MeasuredBundle
-from cifar_models.atomic import replacing
+from cifar_models.atomic import saving
 from training.charts import SOFT, chart, confusion_chart, reliability_diagram
 from training.look import light
 
@@ -47,5 +47,5 @@ def write_svg(path: Path, svg: str) -> None:
     """Store a chart of a page as a file of its own: an image takes no colours from the page around it."""
     named = "".join(f"; --{name}: {light(name)}" for name in ("accent", "unsure", "soft"))
     style = f"background: {light('sheet')}; color: {light('ink')}{named}"
-    with replacing(path) as partial:
+    with saving(path) as partial:
         partial.write_text(svg.replace("<svg ", f'<svg style="{style}" ', 1) + "\n")

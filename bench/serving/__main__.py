@@ -6,11 +6,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
+from bench.output import output, write_figures
 from bench.serving.machine import describe_machine
 from bench.serving.overload import measure_open
-from bench.serving.report import Report, write_report
+from bench.serving.report import Report
 from bench.serving.rounds import PARTS, Plan
 from bench.serving.server import SERVERS
 from bench.serving.sweep import measure_sweep
@@ -41,9 +41,9 @@ def main() -> None:
         swept = measure_sweep(plan.pictures, options.servers, seconds=options.seconds)
     command = {name: value for name, value in vars(options).items() if name != "json"}
     report = Report(machine, command, rounds, opened, swept)
-    if options.json:
-        write_report(report, options.json)
     print(markdown(report))
+    if options.json:
+        write_figures(report, options.json)
 
 
 def check_peers(servers: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=tuple(SERVERS), help="default: all")
-    parser.add_argument("--json", type=Path, help="also write everything that was measured to this file")
+    parser.add_argument("--json", type=output, help="also write everything that was measured to this file")
     return parser.parse_args()
 
 
