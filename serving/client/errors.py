@@ -16,7 +16,7 @@ class ClassifyError(Exception):
         self,
         message: str,
         *,
-        code: str = "error",
+        code: str = "error",  # as pickle makes one of its message alone, and fills in the rest
         index: int | None = None,
         status: int | None = None,
         subject: str = "",
@@ -24,7 +24,9 @@ class ClassifyError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message  # the server's own words, where it said some
-        self.code = code  # the server's, such as "unreadable"; of this side: "bad_input", "bad_answer", "unreachable"
+        # The server's, such as "unreadable"; of another one that answered, "http_502" and the like; of this side,
+        # "bad_input", "bad_answer", "mixed_models", "timeout" or "unreachable".
+        self.code = code
         self.index = index  # of the image at fault among all that were given, from 0
         self.status = status  # of HTTP; None: no answer came
         self._subject = subject
@@ -45,8 +47,8 @@ class ClassifyError(Exception):
 class BadInput(ClassifyError, ValueError):
     """What was given cannot be sent: the value, the rule and the way out."""
 
-    def __init__(self, message: str, *, code: str = "bad_input", index: int | None = None) -> None:
-        super().__init__(message, code=code, index=index)
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message, code="bad_input", index=index)
 
 
 class Unavailable(ClassifyError):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from serving.decoding.media_types import JSON
 from serving.description.schemas import refer_to
 from serving.errors import MethodNotAllowed, NotFound, Refusal
 
@@ -12,7 +13,7 @@ _OUTSIDE = (NotFound, MethodNotAllowed)
 # Of who asks, and in what, or of us. The others are of what a body holds, and only POST /classify reads one.
 _OF_ANY_REQUEST = {400, 401, 500}
 
-_HEADERS = {
+HEADERS = {
     "Retry-After": {
         "description": "Seconds to wait before asking again, where that may help.",
         "schema": {"type": "integer", "minimum": 0},
@@ -29,8 +30,8 @@ _HEADERS = {
     },
     "Server-Timing": {
         "description": (
-            "What the time went to, in milliseconds: `receive`, `decode`, `queue`, `inference`, `total`; `batch` says "
-            "with how many images in all the network was asked."
+            "What the time went to, in milliseconds: `receive`, `decode`, `queue`, `inference`, `total`. `batch` is "
+            "how many images, others' included, were in the largest batch that held some of the request's."
         ),
         "schema": {"type": "string"},
     },
@@ -58,10 +59,6 @@ def refusals_with_body() -> list[type[Refusal]]:
 
 def refusals_without_body() -> list[type[Refusal]]:
     return [kind for kind in refusals_with_body() if kind.status in _OF_ANY_REQUEST]
-
-
-def shared_headers() -> dict[str, Any]:
-    return _HEADERS
 
 
 def shared_errors() -> dict[str, Any]:
@@ -109,7 +106,7 @@ def error(kinds: Sequence[type[Refusal]]) -> dict[str, Any]:
     return {
         "description": " ".join(f"`{kind.code}`: {meaning(kind)}" for kind in kinds),
         "headers": headers([*_OF_ALL, *names]),
-        "content": {"application/json": {"schema": schema}},
+        "content": {JSON: {"schema": schema}},
     }
 
 

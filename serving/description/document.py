@@ -6,13 +6,14 @@ BentoML's own describes the one kind of body that its client sends, and errors t
 from functools import cache
 from typing import Any
 
+from serving.decoding.media_types import JSON
 from serving.description.answers import (
+    HEADERS,
     answer,
     errors,
     refusals_with_body,
     refusals_without_body,
     shared_errors,
-    shared_headers,
     unchanged,
 )
 from serving.description.bodies import request_body
@@ -20,7 +21,6 @@ from serving.description.samples import classify_samples, get_samples, with_key
 from serving.description.schemas import option_schemas, refer_to, shared_schemas
 from serving.settings import Settings
 
-JSON = "application/json"
 HTML = "text/html"
 TEXT = "text/plain"
 
@@ -69,7 +69,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "components": {
             "schemas": shared_schemas(),
             "responses": shared_errors(),
-            "headers": shared_headers(),
+            "headers": HEADERS,
             "securitySchemes": {"bearer": bearer()},
         },
     }

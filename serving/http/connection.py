@@ -12,8 +12,8 @@ and who is refused in the middle of a long body would never read why: such a bod
 Nobody can make it keep what has not its turn yet. What comes is parsed in pieces, and no further while a request waits
 for the one before it; nor is more read then than a little, by which a client's going is noticed.
 
-Each connection costs memory, so there may be `limit` of them. Over one more the front refuses whatever costs something,
-and the connection ends with the answer; beyond twice as many they are closed before they have said anything.
+Each connection costs memory, so there may be `limit` of them. Over one more the front refuses to classify, and the
+connection ends with the answer; beyond twice as many they are closed before they have said anything.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from serving.observing.trace import KEY, OTHER, Trace
 from serving.settings import Settings
 
 _GONE = 499, "client_gone"  # nginx's status for a client who did not wait for an answer
-_NOT_OURS = "framework"  # an error that BentoML answered
+_NOT_OURS = "framework"  # an error of BentoML, a preflight that Starlette refuses, or a 500 of uvicorn
 
 
 class Door:

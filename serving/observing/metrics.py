@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
@@ -122,7 +122,7 @@ class ModelMetrics:
 
 
 class Metrics:
-    """This worker's numbers, and the text of all workers'. Written to on the event loop alone."""
+    """This worker's numbers, and the text of all workers'. Once started, written to on the event loop alone."""
 
     def __init__(self) -> None:
         self._folder = shared_folder()
@@ -164,9 +164,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All workers' numbers in Prometheus' text format."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(Sums(self._folder))
-        return generate_latest(registry)
+        return generate_latest(Sums(self._folder))
 
 
 def shared_folder() -> Path:
