@@ -1,18 +1,15 @@
 """python -m bench [PART ...]: every figure of docs/benchmarks.md in one run, laid out for 20 minutes on two cores."""
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from bench.page import DOCS, FIGURES, write_page
-from bench.serving.machine import describe_machine
 from bench.serving.rounds import note
 from bench.serving.server import ROOT
 from bench.serving.wrk import find_wrk
-from cifar_models.atomic import saving
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
 
@@ -20,20 +17,18 @@ from cifar_models.errors import InputError
 _COMMANDS = {
     "serving": ("bench.serving", "--seconds", "4", "--rounds", "2", "--overload", "30"),
     "growth": ("bench.growth", "--seconds", "4"),
-    "training": ("bench.training", "--images", "2000", "--rounds", "3"),
+    "training": ("bench.training", "--images", "2000", "--rounds", "3", "--data", "{data}"),
 }
 
 
 def main() -> int:
     options = parse_options()
     find_wrk()
-    figures = options.out / FIGURES
-    figures.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in options.parts or _COMMANDS:
         started = time.monotonic()
         try:
-            measure(name, figures / f"{name}.json", options.data)
+            measure(name, options.out / FIGURES / f"{name}.json", options.data)
         except InputError as error:  # the other parts may do without what this one lacks
             failed.append(f"{name} was not measured: {error}")
         note(f"{name}: {time.monotonic() - started:.0f} s")
@@ -46,20 +41,15 @@ def main() -> int:
 def measure(name: str, path: Path, data: Path) -> None:
     """Run the part's own command; its figures go to `path`. Raises InputError."""
     module, *arguments = _COMMANDS[name]
-    arguments += ["--data", str(data)] if name == "training" else ["--json", str(path)]
-    machine = describe_machine()
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", module, *(part.format(data=data) for part in arguments), "--json", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
-            said, _ = process.communicate()
+            process.wait()
         except BaseException:
             process.terminate()  # and wait: it has servers to stop
             raise
     if process.returncode:
         raise InputError(f"`python -m {module}` ended with {process.returncode} and said why above.")
-    if name == "training":
-        with saving(path) as partial:
-            partial.write_text(json.dumps({"machine": machine, **json.loads(said)}, indent=2) + "\n")
 
 
 def parse_options() -> argparse.Namespace:

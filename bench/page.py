@@ -53,7 +53,7 @@ def picture(name: str) -> str:
 
 
 def training(found: dict[str, Any]) -> str:
-    """Of what python -m bench.training prints: what was done, by which loop, how fast."""
+    """Of what python -m bench.training measured: what was done, by which loop, how fast."""
     rows = [
         [what, name, f"{figures['images per second']:,.0f}", f"{figures['ratio']:.2f}"]
         for what, kinds in found.items()

@@ -22,10 +22,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from bench.output import output
+from bench.serving.machine import describe_machine
+from cifar_models.atomic import saving
 from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.classifier import Preprocess
 from cifar_models.command import Parser, count, run_command
-from cifar_models.dataset import ImageSet, load_images, split_validation
+from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import create_model
 from training.augment import draw_views, lay_out, take
 from training.recipe import Recipe
@@ -59,12 +62,17 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 def main() -> None:
     parser = Parser(prog="python -m bench.training", description="Our training loop and a plain one.")
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--images", type=count, default=20_000, help="images of each pass (default: 20,000)")
+    parser.add_argument(
+        "--images",
+        type=count,
+        default=20_000,
+        help="images of each pass, as far as they fill batches (default: 20,000)",
+    )
     parser.add_argument("--rounds", type=count, default=3, help="passes of each kind (default: 3)")
+    parser.add_argument("--json", type=output, help="also write what is printed to this file")
     options = parser.parse_args()
-    data = load_images(options.data, "train", download=True)
-    chosen, _ = split_validation(data, 1 - options.images / len(data), seed=0)
-    data = data.subset(chosen)
+    machine = describe_machine()  # first of all, as it states the load
+    data = whole_batches(load_images(options.data, "train", download=True).sample(options.images))
     loading_pixels = {"ours": ours(data), "plain": plain(data, _TO_PIXELS)}
     loading_normalised = {
         "ours": ours(data, Preprocess(MEAN, STD, channels=3, size=IMAGE_SIZE)),
@@ -72,6 +80,7 @@ def main() -> None:
     }
     epochs = {"ours, bf16": trainer_of(data, "bf16"), "ours": trainer_of(data, "fp32"), "plain": plain_trainer_of(data)}
     report = {
+        "machine": machine,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "images": len(data),
@@ -79,7 +88,17 @@ def main() -> None:
         "loading normalised": compare(loading_normalised, options.rounds, len(data)),
         "resnet20 epoch": compare(epochs, options.rounds, len(data)),
     }
-    print(json.dumps(report, indent=2))
+    text = json.dumps(report, indent=2) + "\n"
+    print(text, end="")
+    if options.json:
+        with saving(options.json) as partial:
+            partial.write_text(text)
+
+
+def whole_batches(data: ImageSet) -> ImageSet:
+    """As many of the images as fill batches: our loop leaves out what does not, and the plain one does not."""
+    batch = min(RECIPE.batch_size, len(data))
+    return data.sample(len(data) // batch * batch)
 
 
 def compare(passes: dict[str, Callable[[], None]], rounds: int, images: int) -> dict[str, dict[str, float]]:
@@ -121,7 +140,7 @@ def loader(data: ImageSet, transform: transforms.Compose) -> DataLoader[tuple[to
 def trainer_of(data: ImageSet, precision: Literal["bf16", "fp32"]) -> Callable[[], None]:
     def epoch() -> None:
         recipe = replace(RECIPE, precision=precision)
-        trainer = Trainer(recipe, data, data.subset(data.labels[:1]), _CPU, World())
+        trainer = Trainer(recipe, data, data.sample(1), _CPU, World())
         for _ in trainer.train_epoch():
             pass
 

@@ -136,6 +136,16 @@ def test_growth_is_measured_by_the_command(tmp_path: Path) -> None:
         assert f"| {point['value']} | {point['images_per_second']:.0f} |" in done.stdout
 
 
+def test_training_is_measured_in_whole_batches_of_the_images_that_there_are(tiny_data: Path, tmp_path: Path) -> None:
+    done = command("bench.training", "--data", tiny_data, "--rounds", "1", "--json", tmp_path / "training.json")
+    found = json.loads((tmp_path / "training.json").read_text())
+    assert json.loads(done.stdout) == found
+    assert found["images"] == 128  # of 200
+    assert found["machine"]["date"]
+    for kinds in ("loading pixels", "loading normalised", "resnet20 epoch"):
+        assert found[kinds]["ours"]["images per second"] > 0
+
+
 def test_tuning_writes_the_settings_that_the_server_reads(tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
     search = ("--search", "workers", "--seconds", "0.3", "--p99-ms", "2000")
