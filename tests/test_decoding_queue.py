@@ -74,7 +74,7 @@ def test_images_count_at_the_door_before_they_are_decoded(
 
 def test_pictures_of_a_client_who_has_gone_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Any] = []
-    monkeypatch.setattr(request, "decode_all", decoded.append)
+    monkeypatch.setattr(request, "decode_all", lambda opened, allowance: decoded.append(opened))
 
     async def main() -> None:
         async with waiting(monkeypatch, LARGE) as (server, upload):
@@ -92,7 +92,7 @@ def test_a_picture_that_turns_out_broken_once_its_client_has_gone_is_no_error_of
 ) -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         begun.set()
         assert go.wait(PATIENCE)
         raise Unreadable("It is no picture.")
