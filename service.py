@@ -14,6 +14,7 @@ from pydantic import Field
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
+from serving.decoding.pictures import prepare_pillow
 from serving.description.answer_types import Answer
 from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
 from serving.http.app import App
@@ -68,6 +69,7 @@ class CifarClassifier:
     @bentoml.on_startup
     async def start(self) -> None:
         limit_heaps()
+        prepare_pillow()
         for name in ("", "bentoml", "uvicorn.error"):  # the loggers that BentoML gave handlers
             write_in_background(logging.getLogger(name))
         allow_connections(SETTINGS.max_connections)

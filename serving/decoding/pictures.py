@@ -40,10 +40,13 @@ _PARTS = (("scans", _SCAN, _MOST_SCANS), ("notes (EXIF)", _NOTE, _MOST_NOTES), (
 _STRIDE = 1024 * 1024  # bytes searched at once, in which no other thread runs
 _RUN_LENGTHS, _MOST_RUN_LENGTH_PIXELS = (1, 2), 128 * 128  # of a BMP; Pillow decodes them in Python
 
-# What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
-warnings.filterwarnings("ignore", module="PIL")
-Image.MAX_IMAGE_PIXELS = None  # our own limit is lower, is checked at the same moment, and never only warns
-read_few_notes()
+
+def prepare_pillow() -> None:
+    """Set Pillow up, in this whole process, to read what strangers send; a program of another purpose leaves it out."""
+    # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
+    warnings.filterwarnings("ignore", module="PIL")
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked at the same moment, and never only warns
+    read_few_notes()
 
 
 def open_picture(data: bytes, *, index: int, max_pixels: int, strict: bool = False) -> Picture:
@@ -155,11 +158,16 @@ def look_at(picture: Image.Image, *, index: int) -> Pixels:
 
 @contextmanager
 def refusing(index: int) -> Iterator[None]:
-    """Turn whatever a decoder raises into Unreadable: fed with damaged data it raises nearly anything."""
+    """Turn whatever a decoder raises into Unreadable: fed with damaged data it raises nearly anything.
+
+    TooLarge where Pillow has a limit of its own, and raises that.
+    """
     try:
         yield
     except UnidentifiedImageError as error:
         raise Unreadable(f"The data are no {', '.join(FORMATS)} picture.", index=index) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # where Pillow is not prepared
+        raise TooLarge(f"The picture has more pixels than Pillow takes here: {error}", index=index) from error
     except Exception as error:
         raise Unreadable(f"The picture is damaged: {error}.", index=index) from error
 

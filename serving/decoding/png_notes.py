@@ -5,6 +5,7 @@ which side is up, the first of each kind and none that is long, and no profile, 
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from PIL import ImageFile, PngImagePlugin
@@ -16,6 +17,7 @@ _MOST = 144 * 1024  # bytes of a text, packed or not: as much as the longest EXI
 Chunk = Callable[[Any, int, int], bytes]  # of PngStream: reads what stands at a place, and returns it for its checksum
 
 
+@cache  # done twice, each text would be known already when it is read
 def read_few_notes() -> None:
     """Have Pillow, in this process, pass over all but a few."""
     PngImagePlugin.MAX_TEXT_CHUNK = _MOST
