@@ -166,6 +166,9 @@ DOCUMENTS = [
     Bad("a text as level", among_good(levels("1")), 422, "unacceptable", 1),
     Bad("true as every level", among_good([[[True] * 3] * 32] * 32), 422, "unacceptable", 1),
     Bad("an image of 300 KB", Body(b'{"images": [[' + b"0, " * 100_000 + b"0]]}", JSON), 422, "unacceptable", 0),
+    # As long as a piece that is cut off for its length, and these are not: they end there.
+    Bad("256 KiB that end in a text", Body(b'{"images": ["'.ljust(256 * 1024, b"A"), JSON), 400, "unreadable"),
+    Bad("256 KiB of a list that ends", Body(b'{"images": [[0'.ljust(12 + 256 * 1024, b" "), JSON), 400, "unreadable"),
     Bad("images twice", Body(b'{"images": [], "images": []}', JSON), 422, "unacceptable"),
     Bad("more after the object", Body(b'{"images": []} {}', JSON), 400, "unreadable"),
     Bad("no comma", Body(b'{"images": ["" ""]}', JSON), 400, "unreadable"),

@@ -46,12 +46,19 @@ class Document:
     def value(self) -> Any:
         """The value here. Raises Unreadable, and Unacceptable for one that is too long to be of any use."""
         self._skip_blanks()
-        if self._text.startswith('"', self._at):
-            return self._decode(self._text, self._at)
-        piece = self._text[self._at : self._at + _LONGEST]
-        start = self._at
-        value = self._decode(piece, 0)
-        self._at += start
+        is_text = self._text.startswith('"', self._at)
+        text, start = (self._text, self._at) if is_text else (self._text[self._at : self._at + _LONGEST], 0)
+        is_cut = not is_text and self._at + len(text) < len(self._text)
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except JSONDecodeError as error:
+            if is_cut and (error.pos > len(text) - _MARGIN or "Unterminated" in error.msg):
+                raise Unacceptable(f"A value has more than {_LONGEST} characters; pixels need fewer.") from error
+            where = self._at + error.pos - start
+            raise Unreadable(f"The body is not JSON: {error.msg} at character {where}.") from error
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"The body is not JSON: {error}.") from error
+        self._at += end - start
         return value
 
     def end(self) -> None:
@@ -62,18 +69,6 @@ class Document:
     def _skip_blanks(self) -> None:
         blanks = _BLANKS.match(self._text, self._at)
         self._at = blanks.end() if blanks else self._at
-
-    def _decode(self, text: str, start: int) -> Any:
-        try:
-            value, self._at = _DECODER.raw_decode(text, start)
-        except JSONDecodeError as error:
-            if len(text) == _LONGEST and (error.pos > len(text) - _MARGIN or "Unterminated" in error.msg):
-                raise Unacceptable(f"A value has more than {_LONGEST} characters; pixels need fewer.") from error
-            where = self._at + error.pos - start
-            raise Unreadable(f"The body is not JSON: {error.msg} at character {where}.") from error
-        except (ValueError, RecursionError) as error:
-            raise Unreadable(f"The body is not JSON: {error}.") from error
-        return value
 
 
 def read_document(body: bytes, *, max_images: int, options: set[str]) -> tuple[list[Image] | None, dict[str, Any]]:
