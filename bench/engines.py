@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from serving.engines.registry import ENGINES, Engine
 from serving.settings import Settings
 
 BATCHES = (1, 32, 64, 256)  # images
+BATCH = 64  # images, as the server gathers them
 _DIFFERENT = 64
 
 
@@ -45,7 +47,7 @@ def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> di
     for _ in range(rounds):
         for size in BATCHES:
             for name, engine in engines.items():
-                found[name][size].append(rate(engine, size, seconds))
+                found[name][size].append(rate(engine, size, seconds, lanes=engine.lanes))
     return {name: {size: statistics.median(rates) for size, rates in sizes.items()} for name, sizes in found.items()}
 
 
@@ -64,22 +66,22 @@ def load_engine(name: str, folder: Path, settings: Settings) -> Engine:
     return kind.load(bundle.path(artifact), settings.engine_threads, settings.max_batch)
 
 
-def rate(engine: Engine, size: int, seconds: float) -> float:
-    """Images a second in batches of `size`, once it is warm, with as many at a time as it has lanes."""
+def rate(compute: Callable[[Pixels], object], size: int, seconds: float, *, lanes: int = 1) -> float:
+    """Images a second in batches of `size`, once it is warm, with `lanes` of them at a time."""
     batch = batch_of(size)
-    engine(batch)
+    compute(batch)
     started = time.perf_counter()
 
     def ask() -> int:
         count = 0
         while True:  # once at least, however late the thread came
-            engine(batch)
+            compute(batch)
             count += size
             if time.perf_counter() - started >= seconds:
                 return count
 
-    with ThreadPoolExecutor(engine.lanes) as pool:
-        counts = [pool.submit(ask) for _ in range(engine.lanes)]
+    with ThreadPoolExecutor(lanes) as pool:
+        counts = [pool.submit(ask) for _ in range(lanes)]
     return sum(count.result() for count in counts) / (time.perf_counter() - started)
 
 

@@ -42,4 +42,4 @@ def rates(context: Context, name: str) -> dict[str, float]:
     settings = Settings(max_batch=max(batches(context)))
     engine = load_engine(name, settings.bundles / settings.model, settings)
     seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
-    return {str(size): rate(engine, size, seconds) for size in batches(context)}
+    return {str(size): rate(engine, size, seconds, lanes=engine.lanes) for size in batches(context)}

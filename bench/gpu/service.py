@@ -61,7 +61,8 @@ def measure(context: Context, asked: str, workers: int, alone: dict[str, float])
         name = engine_of(server, settings.model)
         loads = [load(server, each, count, seconds) for each, count in zip((pictures, bulk), callers, strict=True)]
     if name not in alone:
-        alone[name] = rate(load_engine(name, settings.bundles / settings.model, settings), images(context), seconds)
+        loaded = load_engine(name, settings.bundles / settings.model, settings)
+        alone[name] = rate(loaded, images(context), seconds, lanes=loaded.lanes)
     return {
         "asked": asked,
         "engine": name,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.engines import BATCH, rate
 from bench.pareto.accuracies import Accuracy
-from bench.speed import images_per_second
 from export.architectures import fresh_classifier
 from export.formats import FORMATS, open_runner
 from export.golden import smooth_images
@@ -59,7 +59,7 @@ def measure(files: dict[str, Files], accuracies: dict[str, Accuracy], seconds: f
     rates: dict[tuple[str, str], list[float]] = {(name, key): [] for name in files for key in files[name].runners}
     for _ in range(rounds):
         for name, key in rates:
-            rates[name, key].append(images_per_second(files[name].runners[key], seconds))
+            rates[name, key].append(rate(files[name].runners[key], BATCH, seconds))
     return [
         Point(
             architecture=name,

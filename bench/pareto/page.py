@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.ticker import LogLocator, NullLocator
 
+from bench.engines import BATCH
 from bench.pareto.measure import Point, front
-from bench.speed import BATCH
 from cifar_models.registry import DEFAULT
 from export.figures import Rows, as_markdown
 from training.charts import ACCENT, SOFT, chart

@@ -3,8 +3,8 @@
 import statistics
 from dataclasses import dataclass
 
+from bench.engines import BATCH, rate
 from bench.report.corruptions import CORRUPTIONS
-from bench.speed import images_per_second
 from cifar_models.bundle import Bundle
 from cifar_models.dataset import ImageSet
 from cifar_models.manifest import Artifact, Evaluation, Selection
@@ -55,7 +55,7 @@ def measure(bundle: Bundle, test: ImageSet, *, seconds: float) -> MeasuredBundle
     return MeasuredBundle(
         bundle=bundle,
         files=files,
-        images_per_second=statistics.median(images_per_second(run, seconds) for _ in range(_ROUNDS)),
+        images_per_second=statistics.median(rate(run, BATCH, seconds) for _ in range(_ROUNDS)),
         threads=threads,
         robustness=measure_robustness(run, test),
     )

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from bench.engines import BATCH
 from bench.report.corruptions import CORRUPTIONS
 from bench.report.measure import MeasuredBundle, MeasuredFile
-from bench.speed import BATCH
 from cifar_models.manifest import numbers_in_one_line
 from cifar_models.metrics import wilson_interval
 from export.figures import Rows, as_markdown, interval

@@ -9,4 +9,4 @@ def engine_rates(seconds: float) -> dict[int, float]:
     """Images a second of our engine for each size of batch, asked for `seconds` each."""
     settings = Settings()
     engine = load_engine(ENGINE, settings.bundles / settings.model, settings)
-    return {size: rate(engine, size, seconds) for size in BATCHES}
+    return {size: rate(engine, size, seconds, lanes=engine.lanes) for size in BATCHES}
