@@ -25,18 +25,8 @@ class Cost:
         return Cost(self.flops + other.flops, self.bytes + other.bytes)
 
 
-def training_cost(architecture: str, classes: int) -> Cost:
-    """Of learning from it, forward and backward."""
-    return count_cost(architecture, classes, backward=True)
-
-
-def answering_cost(architecture: str, classes: int) -> Cost:
-    """Of a teacher's answer, forward alone."""
-    return count_cost(architecture, classes, backward=False)
-
-
-def count_cost(architecture: str, classes: int, *, backward: bool) -> Cost:
-    """Counted on the CPU, in a batch of two."""
+def count_cost(architecture: str, classes: int, *, backward: bool = True) -> Cost:
+    """Of learning from an image, or, forward alone, of a teacher's answer. Counted on the CPU, in a batch of two."""
     model = Classifier(architecture, num_classes=classes).train()
     numbers: list[int] = []
 

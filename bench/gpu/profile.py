@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from bench.gpu.context import Context
-from bench.gpu.limits import training_cost
+from bench.gpu.limits import count_cost
 from bench.gpu.record import Outcome
 from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
 from cifar_models.dataset import ImageSet, split_validation
@@ -64,7 +64,7 @@ def measure(context: Context, *, compiled: bool) -> dict[str, Any]:
         "batch": trainer.batch_size,
         "step_seconds": step_seconds,
         "images_per_second": trainer.batch_size / step_seconds,
-        "flops_per_image": training_cost(trainer.recipe.model, len(LABELS)).flops,
+        "flops_per_image": count_cost(trainer.recipe.model, len(LABELS)).flops,
         "kernel_seconds": dict(sorted(kinds.items(), key=lambda each: -each[1])),
     }
 

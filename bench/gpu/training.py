@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu.context import Context
-from bench.gpu.limits import answering_cost, training_cost
+from bench.gpu.limits import count_cost
 from bench.gpu.record import Outcome
 from bench.serving.server import ROOT
 from cifar_models.checkpoint import load_checkpoint
@@ -124,7 +124,7 @@ def figures_of(folder: Path) -> dict[str, Any]:
     epoch_seconds = statistics.median(metrics.seconds for metrics in history[1:] or history)
     labels = len(checkpoint.labels)
     teachers = [load_checkpoint(Path(path)).architecture for path in recipe.teachers.split(",") if path]
-    cost = sum((answering_cost(each, labels) for each in teachers), training_cost(recipe.model, labels))
+    cost = sum((count_cost(each, labels, backward=False) for each in teachers), count_cost(recipe.model, labels))
     return {
         "data": report["data"],
         "epochs": len(history),

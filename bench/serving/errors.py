@@ -9,7 +9,3 @@ class ServerDied(InputError):
 
 class WrongAnswer(InputError):
     """A server answered 200 with something else than the file gives."""
-
-
-class MemoryGrew(InputError):
-    """A worker's memory grew where it should have stayed the same."""

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.serving.connection import LOST, Answer, Connection
-from bench.serving.errors import MemoryGrew, WrongAnswer
+from bench.serving.errors import WrongAnswer
 from bench.serving.mixture import Request, mixture
 from bench.serving.server import HOST, OURS, ServerProcess, running
 from bench.serving.workload import single_pictures
 from cifar_models.command import Parser, amount, count, run_command
+from cifar_models.errors import InputError
 
 _CONNECTIONS = 32
 _GROWTH = 0.05  # of the worker's memory after the warm-up
@@ -108,7 +109,7 @@ def main() -> None:
     if run.statuses[_BUSY] > run.statuses.total() / 2:
         raise WrongAnswer("Most answers are that the server is busy, which says nothing of the others.")
     if memory[-1] > (1 + _GROWTH) * memory[0]:
-        raise MemoryGrew(f"The worker grew from {memory[0]:.0f} to {memory[-1]:.0f} MiB, by more than {_GROWTH:.0%}.")
+        raise InputError(f"The worker grew from {memory[0]:.0f} to {memory[-1]:.0f} MiB, by more than {_GROWTH:.0%}.")
 
 
 def report(run: Soak, seconds: float, memory: list[float]) -> None:

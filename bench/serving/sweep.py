@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.serving.open_loop import OpenLoop, Phase, open_loop
+from bench.serving.overload import saturate
 from bench.serving.rounds import note
 from bench.serving.server import OURS, running
 from bench.serving.workload import Workload
-from bench.serving.wrk import closed_loop
 
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7, 0.85)  # of what ours answers at most
 _KEPT_UP = 0.9  # share of the offered rate; a server that answers less is asked no faster
-_CONNECTIONS = 128
 _WARM_UP_SECONDS = 1.0
 _SEED = 20261122
 
@@ -28,7 +27,7 @@ def measure_sweep(workload: Workload, servers: Sequence[str], *, seconds: float)
     """`seconds` for each rate. Every server is freshly started."""
     note("sweep: saturation of ours")
     with running(OURS, workload) as (server, _):
-        saturation = closed_loop(server, workload, connections=_CONNECTIONS, seconds=seconds).rate
+        saturation = saturate(server, workload, seconds)
     return Sweep(saturation, {name: sweep(name, workload, saturation, seconds) for name in servers})
 
 
@@ -36,7 +35,7 @@ def sweep(name: str, workload: Workload, saturation: float, seconds: float) -> l
     note(f"sweep: {name}")
     runs = []
     with running(name, workload) as (server, _):
-        closed_loop(server, workload, connections=_CONNECTIONS, seconds=_WARM_UP_SECONDS)
+        saturate(server, workload, _WARM_UP_SECONDS)
         for number, share in enumerate(_SHARES):
             phase = Phase(f"{share:.0%} of our saturation", share * saturation, seconds)
             runs += open_loop(server, workload, [phase], seed=_SEED + number)
