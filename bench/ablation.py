@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cifar_models.command import Parser, count, run_command
-from training.run import EpochMetrics, read_metrics
+from training.run import EpochMetrics, has_checkpoint, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
     "the default recipe": [],
@@ -48,7 +48,7 @@ def train(options: argparse.Namespace, out: Path, overrides: list[str]) -> Epoch
     """The last epoch of one run, trained if it is not there yet."""
     recipe = ["--model", options.model, "--epochs", str(options.epochs), "--validation", str(_VALIDATION), *overrides]
     command = [sys.executable, "-m", "training.fit", *recipe, "--data", str(options.data), "--out", str(out)]
-    resume = ["--resume"] if (out / "last.pt").exists() else []
+    resume = ["--resume"] if has_checkpoint(out) else []
     done = subprocess.run([*command, *resume], check=False, stdout=subprocess.DEVNULL)
     if done.returncode:
         sys.exit(done.returncode)  # it has said why
