@@ -4,15 +4,18 @@ import json
 import re
 import socket
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import Barrier
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, command
 
-from bench.gpu import callers, parity
+from bench.gpu import callers, parity, service
 from bench.gpu.__main__ import attempt
 from bench.gpu.context import Context
 from bench.gpu.environment import copy_bytes
@@ -20,8 +23,9 @@ from bench.gpu.page import render
 from bench.gpu.record import Outcome, Record, Report, read_report
 from bench.gpu.steps import STEPS
 from bench.gpu.training import folder_of
-from bench.serving.server import HOST
+from bench.serving.server import HOST, OURS, SERVERS
 from bench.serving.workload import Workload
+from cifar_models.errors import InputError
 from cifar_models.manifest import Arithmetic
 from serving.settings import available_cores
 
@@ -139,6 +143,48 @@ def test_a_server_that_hangs_is_not_waited_for_without_end(monkeypatch: pytest.M
     monkeypatch.setattr(callers, "_ANSWER_SECONDS", 0.1)
     with socket.create_server((HOST, 0)) as silent, pytest.raises(TimeoutError):
         callers.ask(silent.getsockname()[1], Workload("text/plain", [b"hello"], []), number=0, seconds=1)
+
+
+def test_where_every_request_is_refused_the_first_reason_is_told() -> None:
+    class Busy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(429)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"busy")
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer((HOST, 0), Busy) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with pytest.raises(InputError, match=r"^All \d+ requests of 2 callers were refused: 429 busy$"):
+                callers.call(
+                    server.server_port,
+                    Workload("text/plain", [b"hello"], [np.zeros((1, 10), np.float32)]),
+                    callers=2,
+                    seconds=0.01,
+                )
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_of_a_server_that_dies_it_is_told_how_and_why(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SERVERS, OURS, ("bench.peers.no_such_peer",))
+    context = Context(device="cpu", miniature=True, data=tiny_data, data_name=None, work=tmp_path)
+    outcome = service.run(context)
+    assert outcome.figures == {}
+    assert len(outcome.missing) == len(ENGINES) + 1
+    for line in outcome.missing:
+        assert re.search(r"The server stopped with code 1\. Its log ends: \.\.\. .*No module named", line)
 
 
 def test_a_recipe_is_trained_and_evaluated(folder: Path) -> None:

@@ -24,9 +24,11 @@ import numpy as np
 from bench.serving.errors import WrongAnswer
 from bench.serving.server import HOST, ROOT
 from bench.serving.workload import Workload
+from cifar_models.errors import InputError
 
 _START_SECONDS = 30  # in which all callers must be there
 _ANSWER_SECONDS = 60.0  # more than the server's own deadline: one that hangs must not keep a lent device
+_TOLD = 200  # bytes of a refusal
 _start: Barrier  # of this process and the other callers
 
 
@@ -47,12 +49,13 @@ class Asked(NamedTuple):
 
     latencies: list[float]  # of the answers with status 200, in seconds
     refused: int
+    refusal: str  # the first one
     wrong: int
     seconds: float
 
 
 def call(port: int, workload: Workload, *, callers: int, seconds: float) -> Calls:
-    """Raises WrongAnswer, and OSError when a connection breaks."""
+    """Raises WrongAnswer, InputError when all were refused, and OSError when a connection breaks."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.gpu.callers"],
         input=pickle.dumps((port, workload, callers, seconds)),
@@ -65,14 +68,16 @@ def call(port: int, workload: Workload, *, callers: int, seconds: float) -> Call
     found: list[Asked] = [Asked(*one) for one in pickle.loads(done.stdout)]
     if wrong := sum(one.wrong for one in found):
         raise WrongAnswer(f"{wrong} answers to {callers} callers are wrong.")
-    latencies = np.concatenate([one.latencies for one in found])
+    latencies, refused = np.concatenate([one.latencies for one in found]), sum(one.refused for one in found)
+    if not len(latencies):
+        raise InputError(f"All {refused} requests of {callers} callers were refused: {found[0].refusal}")
     return Calls(
         callers,
         workload.images,
         workload.images * sum(len(one.latencies) / one.seconds for one in found),
         1000 * float(np.quantile(latencies, 0.5)),
         1000 * float(np.quantile(latencies, 0.99)),
-        sum(one.refused for one in found),
+        refused,
     )
 
 
@@ -109,7 +114,7 @@ def ask_on(connection: http.client.HTTPConnection, workload: Workload, number: i
     headers = {"Content-Type": workload.content_type}
     latencies: list[float] = []
     answers: Counter[tuple[int, bytes]] = Counter()  # right answers repeat
-    refused, index = 0, number % len(workload.bodies)
+    refused, refusal, index = 0, "", number % len(workload.bodies)
     _start.wait()
     began = time.monotonic()
     while (sent := time.monotonic()) - began < seconds:
@@ -121,10 +126,11 @@ def ask_on(connection: http.client.HTTPConnection, workload: Workload, number: i
             answers[index, body] += 1
         else:
             refused += 1
+            refusal = refusal or f"{response.status} {body[:_TOLD].decode(errors='replace')}"
         index = (index + 1) % len(workload.bodies)
     elapsed = time.monotonic() - began
     wrong = sum(count for (index, body), count in answers.items() if not workload.is_right(index, body))
-    return Asked(latencies, refused, wrong, elapsed)
+    return Asked(latencies, refused, refusal, wrong, elapsed)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from bench.gpu.callers import call
 from bench.gpu.context import Context
 from bench.gpu.record import Outcome
 from bench.peers.model import BUNDLE
-from bench.serving.errors import ServerDied
 from bench.serving.server import OURS, ServerProcess, running
 from bench.serving.workload import Workload, raw_batches, single_pictures
 from cifar_models.errors import reason
@@ -41,9 +40,7 @@ def run(context: Context) -> Outcome:
     for name, count in [*((name, 1) for name in engine.names(context)), (AUTO, workers)]:
         try:
             servers.append(measure(context, name, count, alone))
-        except ServerDied as error:
-            missing.append(f"{name}: the server did not start: {str(error).splitlines()[-1][:300]}")
-        except Exception as error:  # a wrong answer, or an engine whose library is missing
+        except Exception as error:  # a wrong answer, a server that died, or an engine whose library is missing
             missing.append(f"{name}: {reason(error)}")
     return Outcome({"servers": servers} if servers else {}, missing)
 
