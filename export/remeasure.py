@@ -1,12 +1,13 @@
 """The figures that a manifest states, measured again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from cifar_models.bundle import Bundle, BundleError, Probabilities
 from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError
-from cifar_models.manifest import Artifact, Evaluation, Manifest, Split
+from cifar_models.manifest import Artifact, Evaluation, Manifest, Selection, Split
 from cifar_models.selective import choose_threshold, select
 from export.evaluation import evaluate
 from export.formats import measured_on_test
@@ -18,6 +19,19 @@ ATOL = {
     "fp32": {"accuracy": 2e-4, "ece": 1e-3, "nll": 1e-3, "threshold": 1e-3, "coverage": 1e-3, "precision": 2e-4},
     "int8": {"accuracy": 2e-3, "ece": 5e-3, "nll": 5e-3, "threshold": 2e-2, "coverage": 1e-2, "precision": 2e-3},
 }  # by precision
+
+
+class Figure(NamedTuple):
+    """One that a manifest states, and as it was found; `allowed` is how far apart another processor may bring them."""
+
+    name: str
+    found: float
+    stated: float
+    allowed: float
+
+    @property
+    def is_close(self) -> bool:
+        return abs(self.found - self.stated) <= self.allowed  # NaN is not
 
 
 def measure_again(bundle: Bundle, runs: Mapping[str, Runner], data: Path) -> Iterator[str]:
@@ -99,12 +113,13 @@ def compare(artifact: Artifact, stated: Evaluation, run: Runner, images: ImageSe
     except Exception as error:  # each format raises its own
         raise BundleError(f"{artifact.file} cannot be run on {len(images)} images: {error}") from error
     found = evaluate(outputs, images, stated.data, stated.split)
-    for name in ("accuracy", "ece", "nll"):
-        require_close(artifact, stated, name, getattr(found, name), getattr(stated, name))
+    require_close(artifact, stated, evaluated(artifact, stated, found))
     _, probabilities = outputs
     if stated.split == "validation":
         check_threshold(artifact, stated, probabilities, images)
-    check_selection(artifact, stated, probabilities, images)
+    if artifact.selective:
+        selection = select(probabilities, images.labels, artifact.selective.threshold)
+        require_close(artifact, stated, selected(artifact, stated, selection))
     return (
         f"{artifact.file:22} {stated.split} accuracy {found.accuracy:.2%}, ECE {found.ece:.2%} and NLL {found.nll:.4f} "
         f"right, on {found.images} images ({stated.data})"
@@ -116,7 +131,7 @@ def check_threshold(artifact: Artifact, on: Evaluation, probabilities: Probabili
     found = choose_threshold(probabilities, images.labels)
     stated = artifact.selective.threshold if artifact.selective else None
     if found is not None and stated is not None:
-        require_close(artifact, on, "threshold", found, stated)
+        require_close(artifact, on, [Figure("threshold", found, stated, ATOL[artifact.precision]["threshold"])])
     elif found != stated:
         raise BundleError(
             f"{artifact.file}: threshold {found} on {on.images} {on.split} images; its manifest says {stated} "
@@ -124,30 +139,31 @@ def check_threshold(artifact: Artifact, on: Evaluation, probabilities: Probabili
         )
 
 
-def check_selection(artifact: Artifact, on: Evaluation, probabilities: Probabilities, images: ImageSet) -> None:
-    """Raises BundleError when the stated threshold does something else to the images than the manifest says."""
-    selective = artifact.selective
-    if selective is None:
+def evaluated(artifact: Artifact, stated: Evaluation, found: Evaluation) -> Iterator[Figure]:
+    """What a file does to the images of a split."""
+    for name, figure in (("accuracy", "accuracy"), ("ECE", "ece"), ("NLL", "nll")):
+        yield Figure(name, getattr(found, figure), getattr(stated, figure), ATOL[artifact.precision][figure])
+
+
+def selected(artifact: Artifact, on: Evaluation, found: Selection | None) -> Iterator[Figure]:
+    """What the stated threshold does to the images; nothing where the manifest does not say it."""
+    if artifact.selective is None or found is None:
         return
-    stated = selective.validation if on.split == "validation" else selective.test
+    stated = artifact.selective.validation if on.split == "validation" else artifact.selective.test
     if stated is None:
         return
-    found = select(probabilities, images.labels, selective.threshold)
     # The threshold is the probability of a validation image, and that may be rounded to either side of it.
     least = 2 / on.images / max(stated.coverage, 1 / on.images)  # two of the confident answers
     for name in ("coverage", "precision"):
-        require_close(artifact, on, name, getattr(found, name), getattr(stated, name), least=least)
+        allowed = max(ATOL[artifact.precision][name], least)
+        yield Figure(name, getattr(found, name), getattr(stated, name), allowed)
 
 
-def require_close(
-    artifact: Artifact, on: Evaluation, name: str, found: float, stated: float, *, least: float = 0.0
-) -> None:
-    """Raises BundleError when a figure is farther from the stated one than another processor may bring it.
-
-    That is at least `least`.
-    """
-    if not abs(found - stated) <= max(ATOL[artifact.precision][name], least):  # not `>`: NaN differs too
-        raise BundleError(
-            f"{artifact.file}: {name} {found:.4f} on {on.images} {on.split} images; its manifest says {stated:.4f} "
-            f"({on.data})."
-        )
+def require_close(artifact: Artifact, on: Evaluation, figures: Iterable[Figure]) -> None:
+    """Raises BundleError at the first figure that is farther from the stated one than it may be."""
+    for figure in figures:
+        if not figure.is_close:
+            raise BundleError(
+                f"{artifact.file}: {figure.name} {figure.found:.4f} on {on.images} {on.split} images; its manifest "
+                f"says {figure.stated:.4f} ({on.data})."
+            )

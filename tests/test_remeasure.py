@@ -50,7 +50,7 @@ def test_data_without_training_images_are_enough_for_the_test_images(
     assert any("not measured again" in line and "validation" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "ece", "nll"])
+@pytest.mark.parametrize("name", ["accuracy", "ECE", "NLL"])
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_another_figure_is_found(
     tiny_bundle: Path, tiny_data: Path, tmp_path: Path, verify: Verify, split: str, name: str
@@ -59,7 +59,7 @@ def test_another_figure_is_found(
 
     def boast(manifest: Manifest) -> None:
         (stated,) = (part for part in manifest["artifacts"][0]["evaluations"] if part["split"] == split)
-        stated[name] += 0.002 if stated[name] < 0.9 else -0.002
+        stated[name.lower()] += 0.002 if stated[name.lower()] < 0.9 else -0.002
         stated.update(class_accuracies=None, confusion=None)  # they would contradict it
 
     restate(bundle, boast)

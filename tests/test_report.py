@@ -126,6 +126,16 @@ def test_a_figure_that_is_not_the_manifest_s_is_named_and_nothing_is_written(
     assert not (tmp_path / "docs").exists()
 
 
+def test_the_threshold_may_move_as_many_answers_as_verification_allows(report: Report, bundles: Path) -> None:
+    def change(artifact: Any) -> None:
+        right = artifact["evaluations"][1]["accuracy"]
+        done = {"coverage": 39 / 40, "precision": right}  # of 40 images; the threshold lets all pass
+        artifact["selective"] = {"promise": 0.99, "threshold": 0.0, "validation": done, "test": done}
+
+    edit_manifest(bundles / "tiny", on_test_of_int8(change))
+    assert report() == 0
+
+
 def test_a_damaged_file_is_named(report: Report, bundles: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flip_bit(bundles / "tiny" / "model.onnx")
     assert report() == 1
