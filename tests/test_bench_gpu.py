@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import ROOT, command
 
-from bench.gpu import callers, parity, service
-from bench.gpu.__main__ import attempt
+from bench.gpu import callers, parity, service, training
+from bench.gpu.__main__ import attempt, main
 from bench.gpu.context import Context
 from bench.gpu.environment import copy_bytes
 from bench.gpu.page import render
@@ -203,10 +203,16 @@ def test_what_is_done_is_not_done_again_unless_asked(folder: Path, tiny_data: Pa
     assert figures(folder, "engine") != before
 
 
-def test_a_recipe_is_trained_anew_when_asked(folder: Path, tiny_data: Path) -> None:
+def test_a_recipe_is_trained_anew_when_asked(folder: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(context: Context, *arguments: str | Path, log: Path) -> None:
+        command(*arguments)  # spares loading torch
+
+    monkeypatch.setattr(training, "command", run)
+    where = ("--data", tiny_data, "--out", folder, "--work", folder / "work")
+    monkeypatch.setattr("sys.argv", ["gpu", *MINIATURE, *map(str, where), RECIPE, "--again"])
     (last,) = folder.glob(f"work/{RECIPE}-*/last.pt")
     before = last.stat().st_mtime_ns
-    ask(folder, tiny_data, RECIPE, "--again")
+    main()
     assert last.stat().st_mtime_ns > before
 
 
@@ -266,9 +272,8 @@ def test_a_step_says_what_it_could_not_run_and_the_next_one_runs(tmp_path: Path)
 
 def test_a_page_that_cannot_be_written_loses_no_step(tmp_path: Path) -> None:
     (tmp_path / "gpu.md").mkdir()
-    (tmp_path / "data" / "test").mkdir(parents=True)
-    said = ask(tmp_path, tmp_path / "data", "environment", RECIPE)
-    assert json.loads((tmp_path / "gpu.json").read_text())["steps"].keys() == {"environment", RECIPE}
+    said = ask(tmp_path, tmp_path, "environment", "engine")
+    assert json.loads((tmp_path / "gpu.json").read_text())["steps"].keys() == {"environment", "engine"}
     assert f"{tmp_path / 'gpu.md'} is not written: " in said
 
 

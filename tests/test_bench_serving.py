@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from conftest import ServerProcess, command
 
+from bench.serving import __main__ as serving
+from bench.serving import overload, rounds, table
 from bench.serving.errors import ServerDied, WrongAnswer
 from bench.serving.open_loop import Phase, open_loop, poisson_schedule
-from bench.serving.rounds import CONNECTIONS, Round, Turn, ask, in_turns, ratio, rotated
+from bench.serving.rounds import Round, Turn, ask, in_turns, ratio, rotated
 from bench.serving.server import OURS, SERVERS, free_port, running
 from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
@@ -118,16 +121,30 @@ def test_a_peer_gives_the_same_answers(name: str, pictures: Workload) -> None:
         assert 0 < startup.memory.worker_rss <= startup.memory.rss
 
 
+@pytest.fixture
+def measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command in this process, where it can be given fewer turns than it has; what it prints."""
+    monkeypatch.setattr(serving, "prepare_process", lambda: None)
+
+    def measure(*options: str | Path) -> str:
+        monkeypatch.setattr("sys.argv", ["serving", *map(str, options)])
+        serving.main()
+        return capsys.readouterr().out
+
+    return measure
+
+
 @needs_wrk
-def test_all_servers_are_asked_in_turn() -> None:
-    options = ("--seconds", "1", "--rounds", "1", "--only", "closed", "--servers", "ours", "uvicorn")
-    said = command("bench.serving", *options).stdout
+def test_all_servers_are_asked_in_turn(measure: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_SHARES", {1: 1.0, 32: 1.0})  # fewer, as wrk takes a second for each turn
+    monkeypatch.setattr(table, "CONNECTIONS", (1, 32))
+    said = measure("--seconds", "1", "--rounds", "1", "--only", "closed", "--servers", "ours", "uvicorn")
     begin = "| ours under bare uvicorn (the bound) | "
     rates, tails, costs, *_ = (line for line in said.splitlines() if line.startswith(begin))
     for row in (rates, costs):
         assert all(0.3 < float(cell) < 3 for cell in row.split("|")[2:-1])
     assert all(float(cell) > 0 for cell in tails.split("|")[2:-1])
-    for connections in CONNECTIONS:
+    for connections in (1, 32):
         assert f"| ours (`bentoml serve`) | {connections} |" in said
 
 
@@ -150,12 +167,12 @@ def test_our_turns_stand_before_and_after_those_of_others(servers: tuple[str, ..
 def test_a_ratio_is_of_turns_that_follow_each_other() -> None:
     rates = [(OURS, 100), ("a", 50), (OURS, 60), ("b", 10), (OURS, 20), ("b", 0), (OURS, 5), ("silent", 0), (OURS, 8)]
     closed = [Turn(name, ClosedLoop(8, rate, 1, 1, 1 / max(1, rate), 0, 0, {})) for name, rate in rates]
-    rounds = [Round(closed=closed), Round(closed=closed[:3])]
-    assert ratio(rounds, "a", 8) == pytest.approx((100 + 60) / 2 / 50)
-    assert ratio(rounds, "b", 8) == pytest.approx((60 + 20) / 2 / 10)  # not of the turn without a right answer
-    assert ratio(rounds, "silent", 8) is None
-    assert ratio(rounds, "a", 32) is None
-    assert ratio(rounds, "b", 8, lambda run: run.cpu_ms) == pytest.approx((1 / 60 + 1 / 20) / 2 / (1 / 10))
+    turns = [Round(closed=closed), Round(closed=closed[:3])]
+    assert ratio(turns, "a", 8) == pytest.approx((100 + 60) / 2 / 50)
+    assert ratio(turns, "b", 8) == pytest.approx((60 + 20) / 2 / 10)  # not of the turn without a right answer
+    assert ratio(turns, "silent", 8) is None
+    assert ratio(turns, "a", 32) is None
+    assert ratio(turns, "b", 8, lambda run: run.cpu_ms) == pytest.approx((1 / 60 + 1 / 20) / 2 / (1 / 10))
 
 
 @needs_wrk
@@ -184,17 +201,23 @@ def test_a_missing_wrk_is_named_with_its_package(tmp_path: Path) -> None:
 
 
 @needs_wrk
-def test_the_command_reports_what_it_measured(tmp_path: Path) -> None:
-    options = ("--seconds", "1", "--rounds", "1", "--overload", "1")
-    done = command("bench.serving", *options, "--only", "engine", "open", "--json", tmp_path / "report.json")
+def test_the_command_reports_what_it_measured(
+    measure: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_AFTER", 0.25), ("_HALVES", 1), ("_OVERLOADS", 2)):
+        monkeypatch.setattr(overload, name, value)
+    options = ("--seconds", "0.5", "--rounds", "1", "--overload", "1")
+    said = measure(*options, "--only", "engine", "open", "--json", tmp_path / "report.json")
     for section in ("## Engine alone", "## Open loop"):
-        assert section in done.stdout
+        assert section in said
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rounds"][0]["engine"][0].keys() == {"1", "32", "64", "256"}
-    assert all(turn["saturation"] > 0 for turn in report["open"]["half"])
+    assert [turn["saturation"] > 0 for turn in report["open"]["half"]] == [True]
+    assert len(report["open"]["overload"]) == 2
     for turn in report["open"]["overload"]:
         assert 0 < turn["run"]["goodput"] < turn["run"]["offered"]
-        assert [run["phase"] for run in turn["after"]] == ["the 2 s after it", "after these"]
+        assert [run["phase"] for run in turn["after"]] == ["the 0.25 s after it", "after these"]
+    assert len(report["open"]["memory"]) == 1 + 2  # before the first overload, and after each
 
 
 def test_a_soak_checks_every_answer_of_good_and_bad_requests() -> None:

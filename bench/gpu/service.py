@@ -21,7 +21,7 @@ from serving.settings import Settings
 
 _IMAGES, _MINIATURE_IMAGES = 1024, 16  # of a large request, and of the engine's largest batch
 _CALLERS, _MINIATURE_CALLERS = (64, 8), (2, 1)  # of single pictures, of large requests
-_SECONDS, _MINIATURE_SECONDS = 3.0, 0.5
+_SECONDS, _MINIATURE_SECONDS = 3.0, 0.1
 _WORKERS, _MINIATURE_WORKERS = 4, 2  # of the server that may choose its engine; the others have one
 
 

@@ -26,9 +26,7 @@ def main() -> None:
     find_wrk()
     if {"startup", "closed", "sweep"} & {*options.only}:
         check_peers(options.servers)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the servers are stopped too, which may be paused
-        signal.signal(number, lambda *_: sys.exit(143))
-    allow_connections()
+    prepare_process()
     machine = describe_machine()
     plan = Plan(single_pictures(), raw_batches(), options.only, options.servers, options.seconds)
     in_rounds = set(options.only) - {"open", "sweep"}
@@ -66,8 +64,10 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def allow_connections() -> None:
-    """As many open files as the system lets us have, for the client and the servers that it starts."""
+def prepare_process() -> None:
+    """As many open files as the system lets us have, for the client and the servers, which a signal stops as well."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(143))  # resumes them first, as they may be paused
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -81,6 +81,6 @@ def saturate(server: ServerProcess, workload: Workload, seconds: float) -> float
 def overload_phases(saturation: float, seconds: float) -> list[Phase]:
     return [
         Phase("overload", saturation * 2, seconds),
-        Phase(f"the {_AFTER:.0f} s after it", saturation / 2, _AFTER),
+        Phase(f"the {_AFTER:g} s after it", saturation / 2, _AFTER),
         Phase("after these", saturation / 2, _AFTER),
     ]
