@@ -168,7 +168,7 @@ def test_where_every_request_is_refused_the_first_reason_is_told() -> None:
                     server.server_port,
                     Workload("text/plain", [b"hello"], [np.zeros((1, 10), np.float32)]),
                     callers=2,
-                    seconds=0.01,
+                    seconds=0.1,
                 )
         finally:
             server.shutdown()
