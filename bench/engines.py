@@ -1,14 +1,12 @@
 """A bundle's engines beside each other: python -m bench.engines [--model NAME]: images a second, batch by batch."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.output import output
-from cifar_models.atomic import saving
+from bench.output import output, write_figures
 from cifar_models.bundle import open_bundle
 from cifar_models.command import Parser, amount, count, run_command
 from cifar_models.errors import InputError
@@ -35,8 +33,7 @@ def main() -> None:
     for name, rates in found.items():
         print(f"{name:28}" + "".join(f"{rates[size]:8.0f}" for size in BATCHES))
     if options.json:
-        with saving(options.json) as partial:
-            partial.write_text(json.dumps(found, indent=2) + "\n")
+        write_figures(found, options.json)
 
 
 def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> dict[str, dict[int, float]]:

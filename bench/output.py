@@ -27,7 +27,7 @@ def output(text: str) -> Path:
 
 
 def write_figures(figures: object, path: Path) -> None:
-    """As JSON; `figures` is a dataclass. Raises InputError when `path` cannot be written."""
+    """As JSON; `figures` is a dataclass or a dict. Raises InputError when `path` cannot be written."""
     with saving(path) as partial:
         partial.write_bytes(TypeAdapter(type(figures)).dump_json(figures, indent=2) + b"\n")
 

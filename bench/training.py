@@ -22,9 +22,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from bench.output import output
+from bench.output import output, write_figures
 from bench.serving.machine import describe_machine
-from cifar_models.atomic import saving
 from cifar_models.cifar10 import IMAGE_SIZE, MEAN, STD
 from cifar_models.classifier import Preprocess
 from cifar_models.command import Parser, count, run_command
@@ -88,11 +87,9 @@ def main() -> None:
         "loading normalised": compare(loading_normalised, options.rounds, len(data)),
         "resnet20 epoch": compare(epochs, options.rounds, len(data)),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    print(text, end="")
+    print(json.dumps(report, indent=2))
     if options.json:
-        with saving(options.json) as partial:
-            partial.write_text(text)
+        write_figures(report, options.json)
 
 
 def whole_batches(data: ImageSet) -> ImageSet:

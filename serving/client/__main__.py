@@ -30,11 +30,11 @@ class Row(NamedTuple):
 
 
 def main() -> int:
-    parser = Parser(prog="python -m serving.client", description=__doc__)
+    key = "A key that the server wants is read from CIFAR_API_KEY."
+    parser = Parser(prog="python -m serving.client", description=__doc__, epilog=key)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
     parser.add_argument("--url", default="http://127.0.0.1:3000", help="of the server (default: %(default)s)")
     parser.add_argument("--model", help="a bundle (default: the server's)")
-    parser.epilog = "A key that the server wants is read from CIFAR_API_KEY."
     options = parser.parse_args()
     paths = [path for given in options.paths for path in find_pictures(given)]
     try:
