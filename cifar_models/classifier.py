@@ -13,6 +13,19 @@ from cifar_models.registry import create_model, find_model
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to grey
 
 
+@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]
+def checked(images: Tensor) -> Tensor:
+    """The same. Raises ValueError for what is no batch of pixels, from which a network would compute nonsense.
+
+    Scripted, as a trace alone would keep no check, and a TorchScript file answer whatever it is given.
+    """
+    if images.dtype != torch.uint8:
+        raise ValueError("images must be uint8, pixels from 0 to 255 in RGB, and are of another type")
+    if images.dim() != 4 or images.size(1) != 32 or images.size(2) != 32 or images.size(3) != 3:
+        raise ValueError("images must be of shape [batch, 32, 32, 3], and are of " + str(images.size()))
+    return images
+
+
 class Preprocess(nn.Module):
     """Pixels uint8 [batch, 32, 32, 3] RGB to a network's normalised float32 input [batch, channels, size, size]."""
 
@@ -43,7 +56,7 @@ class Classifier(nn.Module):
     """A registered network with its preprocessing, so that nobody else has to know mean, std or layout.
 
     `forward` takes images uint8 [batch, 32, 32, 3] and gives (logits, probabilities), both float32 [batch, classes];
-    probabilities are the softmax of the logits as its calibration scales them.
+    probabilities are the softmax of the logits as its calibration scales them. Raises ValueError for other images.
     """
 
     temperature: Tensor
@@ -77,5 +90,5 @@ class Classifier(nn.Module):
         return logits * (1 / self.temperature + self.sharpening * (best[:, :1] - best[:, 1:]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.logits(images)
+        logits = self.logits(checked(images))
         return logits, torch.softmax(self.calibrated(logits), dim=1)

@@ -13,7 +13,7 @@ from cifar_models.errors import InputError
 from cifar_models.manifest import License
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
-from export.figures import accuracy_table, as_text, parity_table
+from export.figures import accuracy_table, as_text, parity_table, size_text
 from export.folder import is_bundle
 from export.formats import FORMATS, SERVED
 from export.source import load_source
@@ -35,7 +35,7 @@ def main() -> None:
         source, options.out, cuda=torch.cuda.is_available(), formats=options.formats, license_=options.license
     )
     print(f"\n{as_text(parity_table(manifest))}\n\n{as_text(accuracy_table(manifest))}\n")
-    print(f"{options.out}: {sum(file.bytes for file in manifest.files) / 1e6:.1f} MB. Next:")
+    print(f"{options.out}: {size_text(sum(file.bytes for file in manifest.files))}. Next:")
     print(f"  make serve, with {describe_settings(options.out)}")
 
 

@@ -23,6 +23,7 @@ from export.card import write_card
 from export.cuda import check_cuda
 from export.description import describe
 from export.evaluation import evaluate
+from export.figures import size_text
 from export.folder import replacing_folder
 from export.formats import FORMATS, SERVED, measured_on_test, open_runner
 from export.golden import golden_images
@@ -50,7 +51,7 @@ def export_bundle(
     folder: Path,
     *,
     cuda: bool,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str],
     license_: str | None = None,
     report: Report = tell,
 ) -> Manifest:
@@ -140,7 +141,7 @@ def check_files(
             path.unlink()
             report(f"No {path.name}: {error}")
         else:
-            report(f"{path.name:22} {artifact.bytes / 1e6:5.1f} MB   agrees")
+            report(f"{path.name:22} {size_text(artifact.bytes):>8}   agrees")
             for missing in artifact.cuda_unproved:
                 report(f"{path.name} is not proved on CUDA in {missing.arithmetic}: {missing.reason}")
             exported.append((artifact, run))

@@ -15,14 +15,10 @@ class Comparison(StrEnum):
     LAYOUTS = "memory layouts"
     RUNS = "runs"
     THREADS = "thread counts"
+    WRONG_INPUTS = "wrong inputs answered"
 
 
 # Of the weights rounded to float16 with the checkpoint: both are run in the same way.
 ROUNDED = frozenset({Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.LABELS, Comparison.ACCURACIES})
 EVERY = frozenset(Comparison)
-# How far outputs are from the reference's.
-LOGITS = frozenset({Comparison.LOGITS, Comparison.EXTREME_LOGITS})
-PROBABILITIES = frozenset({Comparison.PROBABILITIES, Comparison.EXTREME_PROBABILITIES})
-STABILITY = frozenset(
-    {Comparison.BATCH_SIZES, Comparison.NEIGHBOURS, Comparison.LAYOUTS, Comparison.RUNS, Comparison.THREADS}
-)
+LATER = frozenset({Comparison.WRONG_INPUTS})  # bundles of before 2026-11-29 were not compared so

@@ -23,7 +23,7 @@ def accuracy_table(manifest: Manifest) -> Rows:
         for name, show in shown.items():
             found = [artifact.evaluation(split) for artifact in manifest.artifacts]
             rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
-    return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
+    return [*rows, ["size", *(size_text(artifact.bytes) for artifact in manifest.artifacts)]]
 
 
 def selective_table(manifest: Manifest) -> Rows:
@@ -59,9 +59,10 @@ def parity_table(manifest: Manifest) -> Rows:
     for artifact in manifest.artifacts:
         on_cuda: list[Parity | Unproved] = [*artifact.cuda_parity, *artifact.cuda_unproved]
         columns |= {f"{artifact.key}, CUDA {found.arithmetic}": found for found in on_cuda}
+    rows = [[name, *(cell(found, name) for found in columns.values())] for name in Comparison]
     return [
         ["largest difference", *columns],
-        *([name, *(cell(found, name) for found in columns.values())] for name in Comparison),
+        *(row for row in rows if any(row[1:])),  # bundles of before were not compared in every way
         ["computed by", *(found.provider if isinstance(found, Parity) else "not proved" for found in columns.values())],
     ]
 
@@ -72,7 +73,7 @@ def cell(found: Parity | Unproved, name: str) -> str:
 
 
 def show(check: Check) -> str:
-    if check.name in (Comparison.LABELS, Comparison.ACCURACIES):
+    if check.name in (Comparison.LABELS, Comparison.ACCURACIES, Comparison.WRONG_INPUTS):
         return f"{check.difference:.2%}"
     return f"{check.difference:.1e}" if check.difference else "0"
 
@@ -80,6 +81,11 @@ def show(check: Check) -> str:
 def interval(found: Evaluation) -> str:
     low, high = wilson_interval(found.accuracy, found.images)
     return f"{low:.2%} to {high:.2%}"
+
+
+def size_text(size: int) -> str:
+    """Of a file, from bytes."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def as_text(rows: Rows) -> str:

@@ -12,11 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from cifar_models.classifier import Classifier
 from cifar_models.onnx_session import CPU, CUDA, Provider, open_session
 from cifar_models.picture import Pixels
+from export.example import EXAMPLE
 from export.quiet import errors_only
 from export.runner import Outputs, Runner, Target
 
 OPSET = 20
-_EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
 
 
 def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx.ModelProto:
@@ -24,7 +24,7 @@ def export_onnx(model: Classifier, path: Path, metadata: dict[str, str]) -> onnx
     with errors_only(logging.getLogger("torch.onnx")):
         program = torch.onnx.export(
             model,
-            (_EXAMPLE,),
+            (EXAMPLE,),
             input_names=["images"],
             output_names=["logits", "probabilities"],
             dynamic_shapes=({0: "batch"},),

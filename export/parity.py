@@ -14,6 +14,7 @@ from cifar_models.manifest import Check, Parity
 from export.comparison import Comparison
 from export.golden import extreme_images
 from export.reference import run_reference
+from export.refusal import check_refusal
 from export.runner import CPU, Outputs, Runner, Target
 from export.stability import BATCHES, check_stability
 
@@ -39,9 +40,21 @@ class Tolerance:
     accuracy: float  # share of the labelled images, lost
     relative: float = 0.0  # allowed of logits on top, times the largest
 
-    def probability_limit(self, calibration: Calibration) -> float | None:
-        """Of probabilities so calibrated, which multiplies what the logits differ by."""
-        return None if self.probability is None else self.probability * max(1.0, calibration.steepness)
+    def limit(self, comparison: Comparison, calibration: Calibration, largest: float = 0.0) -> float | None:
+        """Of one comparison, where `largest` is that of the reference's logits, absolute."""
+        match comparison:
+            case Comparison.LOGITS | Comparison.EXTREME_LOGITS:
+                return None if self.logit is None else self.logit + self.relative * largest
+            case Comparison.PROBABILITIES | Comparison.EXTREME_PROBABILITIES:
+                # The calibration multiplies what the logits differ by.
+                return None if self.probability is None else self.probability * max(1.0, calibration.steepness)
+            case Comparison.LABELS:
+                return self.labels
+            case Comparison.ACCURACIES:
+                return self.accuracy
+            case Comparison.WRONG_INPUTS:
+                return 0.0
+        return self.rows
 
 
 # Float sums in another order differ in their last digits. Int8 rounds: a logit may be off, and what counts is what it
@@ -104,6 +117,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
             compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
             *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.calibration, names=_EXTREME),
             *check_stability(run, threaded, evidence.real.images, found, tolerance.rows, batches=evidence.batches),
+            check_refusal(run),
         ]
     except Exception as error:  # each format raises its own
         raise ParityError(
@@ -129,6 +143,11 @@ def require_all(key: str, parity: Parity) -> Parity:
     """The same, if every check passed. Raises ParityError with the first that did not."""
     for check in parity.checks:
         if not check.passed:
+            if check.name == Comparison.WRONG_INPUTS:
+                raise ParityError(
+                    f"{key} answers {check.difference:.0%} of what is no batch of uint8 images [n, 32, 32, 3]; "
+                    "it must refuse it."
+                )
             allowed = "any number" if check.allowed is None else f"{check.allowed:.3g}"
             counted = ""
             if check.name == Comparison.ACCURACIES:  # of few images, one is much
@@ -149,13 +168,14 @@ def compare_outputs(
     names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
 ) -> list[Check]:
     """How far outputs for the same images are apart."""
-    logit = tolerance.logit
-    if logit is not None:
-        logit += tolerance.relative * float(np.abs(reference[0]).max())
-    limits = (logit, tolerance.probability_limit(calibration))
+    largest = float(np.abs(reference[0]).max())
     return [
-        Check(name=name, difference=float(np.abs(one - other).max()), allowed=allowed)
-        for name, one, other, allowed in zip(names, found, reference, limits, strict=True)
+        Check(
+            name=name,
+            difference=float(np.abs(one - other).max()),
+            allowed=tolerance.limit(name, calibration, largest),
+        )
+        for name, one, other in zip(names, found, reference, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cifar_models.bundle import Bundle, BundleError, Probabilities
 from cifar_models.dataset import ImageSet, load_images, split_validation
-from cifar_models.errors import InputError
+from cifar_models.errors import InputError, reason
 from cifar_models.manifest import Artifact, Evaluation, Manifest, Selection, Split
 from cifar_models.selective import choose_threshold, select
 from export.evaluation import evaluate
@@ -111,7 +111,7 @@ def compare(artifact: Artifact, stated: Evaluation, run: Runner, images: ImageSe
     try:
         outputs = run.in_batches(images.images)
     except Exception as error:  # each format raises its own
-        raise BundleError(f"{artifact.file} cannot be run on {len(images)} images: {error}") from error
+        raise BundleError(f"{artifact.file} cannot be run on {len(images)} images: {reason(error)}") from error
     found = evaluate(outputs, images, stated.data, stated.split)
     require_close(artifact, stated, evaluated(artifact, stated, found))
     _, probabilities = outputs

@@ -22,7 +22,7 @@ def check_stability(
     expected: Outputs,
     allowed: float | None,
     *,
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int],
 ) -> list[Check]:
     """Compare outputs with those `expected` of the same images [n, 32, 32, 3] in large batches.
 

@@ -8,17 +8,17 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from cifar_models.classifier import Classifier
+from export.example import EXAMPLE
 from export.runner import Runner, Target
 from export.torch_runner import torch_runner
 
 _METADATA = "metadata.json"
-_EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
 def export_torch_export(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
     """Export the model for any batch and write it to `path`, with `metadata` inside as JSON."""
-    program = torch.export.export(model, (_EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
+    program = torch.export.export(model, (EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
     strip(program)
     buffer = io.BytesIO()  # as for TorchScript
     torch.export.save(program, buffer, extra_files={_METADATA: json.dumps(metadata)})

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from cifar_models.classifier import Classifier
+from export.example import EXAMPLE
 from export.runner import Runner, Target
 from export.torch_runner import torch_runner
 
 _METADATA = "metadata.json"
-_EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
 
 # A trace keeps what cuDNN was allowed while it was made, TF32 too; a process that runs the file could not forbid it.
 _GRAPH = "graph(%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %out, %groups, %b, %d, %e, %t)"
@@ -30,7 +30,7 @@ _FREE = f"""{_GRAPH}:
 def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) -> None:
     """Trace the model and write it to `path`, with `metadata` inside as JSON."""
     with quiet_torchscript(), torch.inference_mode():
-        module = torch.jit.freeze(torch.jit.trace(model, (_EXAMPLE,), check_trace=False))  # type: ignore[no-untyped-call]
+        module = torch.jit.freeze(torch.jit.trace(model, (EXAMPLE,), check_trace=False))  # type: ignore[no-untyped-call]
         torch._C._jit_pass_custom_pattern_based_rewrite_graph(_TRACED, _FREE, module.graph)
         buffer = io.BytesIO()  # writing to a file by itself, torch would hide what the disk says
         torch.jit.save(module, buffer, _extra_files={_METADATA: json.dumps(metadata)})

@@ -23,7 +23,8 @@ from export.formats import FORMATS, open_runner
 from export.onnx_file import OPSET, export_onnx
 from export.parity import TOLERANCES, Evidence, Opener, ParityError, check_parity, compare_accuracies
 from export.reference import run_reference
-from export.runner import Outputs, Runner
+from export.refusal import wrong_inputs
+from export.runner import CPU, Outputs, Runner
 from export.safetensors_file import export_safetensors
 from export.torch_export_file import export_torch_export
 from export.torchscript_file import export_torchscript
@@ -186,6 +187,23 @@ def test_large_logits_do_not_allow_probabilities_more(key: str, real: ImageSet) 
         return logits, probabilities + np.float32(2 * rows if len(images) == 7 else 0)
 
     with pytest.raises(ParityError, match="batch sizes differ"):
+        check_parity(key, lambda target: Runner(compute, "test"), evidence)
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_a_file_refuses_what_is_no_batch_of_pixels(key: str, model: Classifier, tmp_path: Path) -> None:
+    run = export_file(key, model, tmp_path)(CPU)
+    for images in wrong_inputs():
+        with pytest.raises(Exception, match=r"(?i)image|dtype|type"):  # each format raises its own
+            run(images)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", TOLERANCES)
+def test_a_file_that_answers_floats_is_refused(key: str, model: Classifier, evidence: Evidence) -> None:
+    def compute(images: Pixels) -> Outputs:
+        return run_reference(model, images.astype(np.uint8) if images.dtype == np.float32 else images)
+
+    with pytest.raises(ParityError, match=f"{key} answers 10% of what is no batch of uint8 images"):
         check_parity(key, lambda target: Runner(compute, "test"), evidence)
 
 

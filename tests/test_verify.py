@@ -255,6 +255,13 @@ def test_a_torchscript_file_of_other_weights_is_found(tiny_bundle: Path, tmp_pat
     assert f"{path} fails its golden images" in verify(bundle)
 
 
+def test_a_card_of_before_may_say_the_same_in_other_words(bundle: Path, verify: Verify) -> None:
+    card = bundle / "README.md"
+    card.write_text(card.read_text().replace("An image classifier", "Classifies images"))
+    edit_manifest(bundle, lambda manifest: manifest.update(card=describe(card)))
+    assert command("export.verify", bundle).stdout.endswith(f"{bundle} is what its manifest says.\n")
+
+
 def test_a_card_that_praises_another_figure_is_found(bundle: Path, verify: Verify) -> None:
     card = bundle / "README.md"
     card.write_text(re.sub(r"\d\d\.\d\d%", "99.35%", card.read_text(), count=1))
