@@ -64,6 +64,14 @@ def load_images(root: Path, split: Split, *, download: bool = False) -> ImageSet
         raise InputError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
 
 
+def default_name(root: Path) -> str:
+    """What figures on the images of `load_images(root, "train")` call them when nobody says: "CIFAR-10" or its folder.
+
+    It is CIFAR-10 where the official files answer, which are held to their md5.
+    """
+    return f"images in {root.absolute().name}" if (root / "train").is_dir() else "CIFAR-10"
+
+
 def _load(root: Path, split: Split, download: bool) -> ImageSet:
     if (root / split).is_dir():
         _check_classes(root)

@@ -18,9 +18,11 @@ from conftest import TEST_IMAGES, TRAIN_IMAGES, command, tiny_images, write_tiny
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import ImageSet, Split, load_images, split_validation
 from cifar_models.errors import InputError
+from training import fit
 
 FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 OFFLINE = "file:///nowhere"  # instead of the address of the archive
@@ -109,6 +111,19 @@ def test_the_official_folder_or_archive_gives_its_images_and_labels(
     expected = write_official(tmp_path / "written", monkeypatch)[split]
     (tmp_path / "written" / kept).rename(tmp_path / kept)
     assert same(load_images(tmp_path / given, split), expected)
+
+
+@pytest.mark.parametrize(("given", "name"), [("official", "CIFAR-10"), (FOLDER, "CIFAR-10"), ("own", "images in own")])
+def test_a_run_names_the_official_images_by_their_name_and_others_by_their_folder(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, name: str
+) -> None:
+    write_official(tmp_path / "official", monkeypatch)
+    (tmp_path / "own").symlink_to(tiny_data)
+    data = tmp_path / "official" / FOLDER if given == FOLDER else tmp_path / given
+    options = ("--model", "lenet", "--epochs", "1", "--batch-size", "10", "--validation", "0.5", "--device", "cpu")
+    monkeypatch.setattr("sys.argv", ["fit", *options, "--data", str(data), "--out", str(tmp_path / "run")])
+    fit.main()
+    assert load_checkpoint(tmp_path / "run" / "best.pt").data_name == name
 
 
 def test_the_archive_is_downloaded_where_there_are_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +265,7 @@ def write_official(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Split, I
     written: dict[Split, ImageSet] = {}
     for split, names in BATCHES.items():
         images = generator.integers(0, 256, (len(names), 4, 32, 32, 3), dtype=np.uint8)
-        labels = generator.integers(0, 10, (len(names), 4))
+        labels = np.arange(len(names) * 4).reshape(-1, 4) % 10
         rows = images.transpose(0, 1, 4, 2, 3).reshape(len(names), 4, 3072)  # a plane of red, then green, then blue
         for name, data, of_batch in zip(names, rows, labels, strict=True):
             write_pickle(root / FOLDER / name, {"data": data, "labels": of_batch.tolist()})

@@ -41,7 +41,7 @@ def test_a_second_search_goes_on_with_the_first_one_s_trials(searched: tuple[Pat
     study = optuna.load_study(study_name=name, storage=storage)
     assert len(study.trials) == 3
     assert len({trial.params["lr"] for trial in study.trials}) == 3
-    assert f"Best validation accuracy {max(trial.value for trial in study.trials):.2%}" in second
+    assert f"Best validation accuracy {max(trial.value for trial in study.trials):.2%} on images in data," in second
 
 
 def test_the_best_trial_is_a_command_that_can_be_run(

@@ -13,7 +13,7 @@ from traceback import clear_frames
 import torch
 
 from cifar_models.command import Parser, run_command
-from cifar_models.dataset import load_images
+from cifar_models.dataset import default_name, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
@@ -85,10 +85,6 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     return code
 
 
-def default_name(data: Path) -> str:
-    return f"images in {data.absolute().name}"
-
-
 def next_commands(run: Run, data: Path) -> str:
     """What to do with a finished run, as lines for a shell."""
     folder = str(run.folder)
@@ -141,7 +137,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("recipe", nargs="?", default="cifarnet", choices=list(RECIPES), help="default: cifarnet")
     parser.add_argument("--list", action="store_true", help="list the recipes")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
-    parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
+    parser.add_argument("--data-name", help="how figures shall name these data (default: CIFAR-10 or their folder)")
     parser.add_argument(
         "--out", type=Path, help="folder of the run (default: runs/<recipe>; of cifarnet's, runs/<model>)"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from cifar_models.command import Parser, count, run_command
-from cifar_models.dataset import ImageSet, load_images, split_validation
+from cifar_models.dataset import ImageSet, default_name, load_images, split_validation
 from cifar_models.errors import InputError
 from training.options import DATA, data_option
 from training.recipe import Recipe
@@ -59,7 +59,7 @@ def main() -> None:
     if refusals:
         raise refusals[0]
     command = ["python", "-m", "training.fit", options.recipe]
-    print(report(study, [*command, *data_option(options.data)]))
+    print(report(study, default_name(options.data), [*command, *data_option(options.data)]))
 
 
 def open_study(name: str, folder: Path) -> Any:
@@ -103,7 +103,7 @@ def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     return accuracy
 
 
-def report(study: Any, command: list[str]) -> str:
+def report(study: Any, data_name: str, command: list[str]) -> str:
     """The trials in numbers, and the best one's numbers as options of `command`."""
     if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
         raise InputError("No trial was finished: they were pruned, or --trials asks for none.")
@@ -112,7 +112,8 @@ def report(study: Any, command: list[str]) -> str:
     states = [trial.state.name.lower() for trial in study.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     return (
-        f"{len(states)} trials: {counts}. Best validation accuracy {best.value:.2%}, no test image read. Train it:\n"
+        f"{len(states)} trials: {counts}. Best validation accuracy {best.value:.2%} on {data_name}, "
+        "no test image read. Train it:\n"
         f"  {shlex.join([*command, *options])}"
     )
 
