@@ -36,7 +36,7 @@ def test_a_second_search_goes_on_with_the_first_one_s_trials(searched: tuple[Pat
     first, second = searched[1]
     assert first.startswith("2 trials: 2 complete.")
     assert second.startswith("3 trials: 3 complete.")
-    storage = f"sqlite:///{searched[0] / 'study.db'}"
+    storage = tune.open_storage(searched[0] / "study.db")
     (name,) = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
     assert len(study.trials) == 3
@@ -78,7 +78,7 @@ def test_cudnn_may_choose_the_fastest_kernels_for_a_trial(
 
 def test_a_trial_that_was_stopped_is_made_up_for(searched: tuple[Path, list[str]], tmp_path: Path) -> None:
     folder = shutil.copytree(searched[0].parent, tmp_path / "tuned")
-    storage = f"sqlite:///{folder / 'study' / 'study.db'}"
+    storage = tune.open_storage(folder / "study" / "study.db")
     (name,) = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
     study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)  # as Ctrl-C leaves it

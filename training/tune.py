@@ -24,6 +24,7 @@ from training.world import World, local_device
 try:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 except ModuleNotFoundError:
     sys.stderr.write("error: Tuning needs Optuna: pip install -r requirements/tune.txt.\n")
     sys.exit(2)
@@ -69,13 +70,18 @@ def open_study(name: str, folder: Path) -> Any:
     try:
         return optuna.create_study(
             study_name=name,
-            storage=f"sqlite:///{path}",
+            storage=open_storage(path),
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
             load_if_exists=True,
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"{path} cannot be used as a study; name another folder with --out.") from error
+
+
+def open_storage(path: Path) -> Any:
+    """Keeps no connection open: one that nobody closes is a warning from Python 3.13 on."""
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
 
 
 def draw(recipe: Recipe, space: Space, trial: Any) -> Recipe:
