@@ -82,8 +82,7 @@ def random_losses(seed: int) -> list[float]:
     """A walk down with steps back, ties, and steps too small to count."""
     generator = np.random.default_rng(seed)
     factors = generator.choice([0.7, 0.99, 1 - 1e-4, 1 - 5e-5, 1.0, 1.0, 1.01, 1.3], size=40)
-    losses: list[float] = np.cumprod(factors).tolist()
-    return losses
+    return [float(loss) for loss in np.cumprod(factors)]
 
 
 def recipe(**settings: Any) -> Recipe:
