@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
+from cifar_models.manifest import Manifest
 from cifar_models.picture import Pixels
 from serving.batching.admission import Admission
 from serving.batching.niceness import let_the_event_loop_go_first
@@ -175,7 +176,7 @@ class Server:
                 "default": name == self._settings.model,
                 "ready": not serving.health.broken,
                 "degraded": serving.loaded.degraded,
-                "manifest": serving.loaded.bundle.manifest.model_dump(),
+                "manifest": served_manifest(serving.loaded.bundle.manifest),
             }
             for name, serving in self._serving.items()
         ]
@@ -188,3 +189,8 @@ class Server:
     def reference(self) -> str:
         """GET /docs: the same as a page for people."""
         return render(self._settings)
+
+
+def served_manifest(manifest: Manifest) -> dict[str, Any]:
+    """As it stands in the file, with the license that its schema implies where older ones had no place for one."""
+    return {**manifest.model_dump(), "license": manifest.declared_license}
