@@ -12,7 +12,7 @@ import httpx
 import pytest
 from bad_requests import BAD_REQUESTS, GOOD, GOOD_PNG, Bad
 from bodies import FORM, Body, base64, document, encode, field, form, headers, part, pictures, post, raw
-from conftest import ServerProcess, serving
+from conftest import ROOT, ServerProcess, serving
 from described import Description, assert_described, operation
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -50,6 +50,14 @@ def schema(classify: Description, media_type: str) -> Description:
 def test_the_document_is_openapi_3_1(description: Description) -> None:
     assert description["openapi"].startswith("3.1.")
     assert list(OpenAPIV31SpecValidator(description).iter_errors()) == []
+
+
+def test_it_says_which_release_answers_as_the_changelog_does(description: Description) -> None:
+    latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert latest
+    release = description["info"]["x-release"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev0)?", release)
+    assert latest[1].strip("[]") == ("Unreleased" if release.endswith(".dev0") else release)
 
 
 def test_it_has_every_path_that_is_answered(description: Description) -> None:

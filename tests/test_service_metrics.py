@@ -14,6 +14,7 @@ from metrics_text import Figures, grown
 from test_service_concurrency import post_together
 from wire import PATIENCE, connected, post_head, read_to_end
 
+from serving import __version__
 from serving.observing.metrics import FAMILIES, FOLDER, Metrics
 
 STAGES = ("cifar_receive_duration_seconds", "cifar_decode_duration_seconds")
@@ -135,6 +136,7 @@ def test_the_gauges_say_what_is_served_and_that_nothing_waits(client: httpx.Clie
     figures = Figures(client)
     labels = {"model": model["name"], "version": model["version"], "engine": model["engine"]}
     assert figures.total("cifar_bundle_info", **labels) == 1
+    assert figures.total("cifar_server_info", version=__version__) == 1
     assert figures.total("cifar_workers") == 1
     assert figures.total("cifar_in_flight_requests") == 1  # this scrape
     assert figures.total("cifar_queue_images", model=DEFAULT) == 0
@@ -187,6 +189,7 @@ def test_the_numbers_of_all_workers_are_added_up(workers: ServerProcess) -> None
                 assert time.monotonic() < deadline
                 figures = Figures(client)
         assert figures.total("cifar_workers") == 2
+        assert figures.total("cifar_server_info", version=__version__) == 1
         assert figures.total("cifar_bundle_info", model=DEFAULT) == 1
         assert figures.total("cifar_in_flight_requests") == 1
 

@@ -6,6 +6,7 @@ BentoML's own describes the one kind of body that its client sends, and errors t
 from functools import cache
 from typing import Any
 
+from serving import __version__
 from serving.decoding.media_types import JSON
 from serving.description.answers import (
     HEADERS,
@@ -59,7 +60,8 @@ def describe(settings: Settings) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Image classifier",
-            "version": "1",
+            "version": "1",  # of the API: it stays while requests and answers mean what they did
+            "x-release": __version__,
             "summary": "Pictures to labels and their probabilities.",
             "description": f"{_INTRODUCTION}\n\n{_KEY}" if settings.wants_key else _INTRODUCTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

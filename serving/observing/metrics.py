@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from serving import __version__
 from serving.batching.job import Batch
 from serving.observing.tally import Cells, Key, Tally, read
 from serving.observing.trace import Trace
@@ -45,6 +46,11 @@ class Family:
     def live(self) -> bool:
         return not self.bounds and not self.name.endswith("_total")
 
+    @property
+    def is_info(self) -> bool:
+        """Always 1, for its labels."""
+        return self.name.endswith("_info")
+
 
 REQUESTS = Family(
     "cifar_requests_total", "Requests that have ended; status 499: nobody was answered.", ("route", "status", "code")
@@ -67,12 +73,13 @@ READY = Family(
     ("model",),
 )
 WORKERS = Family("cifar_workers", "Worker processes that live.")
+SERVER = Family("cifar_server_info", "1 for the release that runs.", ("version",))
 
 FAMILIES = {
     family.name: family
     for family in (
         *(REQUESTS, REQUEST, RECEIVE, DECODE, WAIT, BATCH),
-        *(INFERENCE, IMAGES, IN_FLIGHT, QUEUE, BUNDLE, READY, WORKERS),
+        *(INFERENCE, IMAGES, IN_FLIGHT, QUEUE, BUNDLE, READY, WORKERS, SERVER),
     )
 }
 
@@ -132,6 +139,7 @@ class Metrics:
         self._ended = cache(self._bind)
         self.in_flight = self.number(IN_FLIGHT)
         self.number(WORKERS).set(1)
+        self.number(SERVER, __version__).set(1)
 
     def histogram(self, family: Family, *labels: str) -> Histogram:
         return Histogram(self._tally.cells((family.name, *labels), len(family.bounds) + 2), family.bounds)
@@ -186,9 +194,10 @@ class Sums(Collector):
         totals: dict[str, dict[Key, list[float]]] = defaultdict(dict)
         for counted in read(self._folder):
             for (name, *labels), values in counted.items():
-                if name == BUNDLE.name and not any(values):  # a worker served it that is dead
+                is_info = FAMILIES[name].is_info
+                if is_info and not any(values):  # a worker served it that is dead
                     continue
-                merge = max if name == BUNDLE.name else operator.add
+                merge = max if is_info else operator.add
                 found = totals[name].setdefault(tuple(labels), [0.0] * len(values))
                 totals[name][tuple(labels)] = list(map(merge, found, values))
         for name, series in totals.items():
