@@ -107,7 +107,7 @@ def test_an_unreadable_file_is_told_and_hinders_no_other(page: Page) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/uri-list"])
-def test_what_is_dropped_and_is_no_file_is_not_taken_and_that_is_said(page: Page, kind: str) -> None:
+def test_what_is_dropped_and_is_no_file_is_not_taken_and_that_is_said_and_shown(page: Page, kind: str) -> None:
     dragged = page.evaluate_handle(
         "kind => { const data = new DataTransfer(); data.setData(kind, 'http://127.0.0.1/'); return data; }", kind
     )
@@ -115,7 +115,11 @@ def test_what_is_dropped_and_is_no_file_is_not_taken_and_that_is_said(page: Page
     assert page.evaluate("document.body.className") == ""  # it does not look as if it would be taken
     page.dispatch_event("main", "drop", {"dataTransfer": dragged})
     expect(page.locator("#said")).to_have_text("Only files can be dropped here.")
+    shown = page.get_by_role("region", name="Show it a picture").get_by_text("Only files can be dropped here.")
+    expect(shown).to_be_visible()
     expect(page.get_by_role("article")).to_have_count(0)
+    drop(page, picture_file("ship.png", SHIP))  # what is taken then is no matter of that
+    expect(shown).to_have_count(0)
 
 
 def test_the_confidence_is_put_into_words_where_the_bundle_judges_it(page: Page) -> None:

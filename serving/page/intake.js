@@ -2,11 +2,13 @@
 
 import { find } from "./element.js";
 
-/** Call `take` with each lot of files; `say` is told why something else is not taken. */
+const notTaken = find("not-taken");
+
+/** Call `take` with each lot of files; why something else is not taken is shown, and told to `say`. */
 export function startIntake({ take, say }) {
   for (const input of [find("files"), find("camera")]) {
     input.onchange = () => {
-      take([...input.files]);
+      takeAll(input.files);
       input.value = ""; // so that the same file may be chosen again
     };
   }
@@ -27,8 +29,18 @@ export function startIntake({ take, say }) {
     // A text for the field of the key is left to it: spreadsheets put a picture of the cell beside it.
     if (event.target === find("key-text") && types.includes("text/plain")) return;
     event.preventDefault(); // a browser would open what was dropped
-    if (files.length > 0) take([...files]);
-    else say("Only files can be dropped here.");
+    if (files.length > 0) takeAll(files);
+    else refuse("Only files can be dropped here.");
+  }
+
+  function takeAll(files) {
+    notTaken.textContent = "";
+    take([...files]);
+  }
+
+  function refuse(why) {
+    notTaken.textContent = why;
+    say(why);
   }
 }
 
