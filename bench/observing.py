@@ -87,7 +87,6 @@ def measure_all() -> None:
 
     def batch() -> None:
         model.batch(computed)
-        model.queue(0)
         model.classified(1)
 
     bare = measure(lambda: request(answer))

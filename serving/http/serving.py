@@ -9,7 +9,6 @@ import numpy as np
 
 from serving.batching.batcher import Batcher
 from serving.batching.health import Health
-from serving.batching.job import Batch
 from serving.engines.bundles import LoadedBundle
 from serving.http.last_resort import end_worker
 from serving.http.predictions import PredictionWriter
@@ -52,9 +51,6 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
         if (seconds := batcher.oldest) > patience:
             raise RuntimeError(f"one of its lanes has had a batch for {seconds:.1f} s")
 
-    def observe_queue(_: Batch) -> None:
-        told.queue(batcher.waiting)
-
     patience = max(_HUNG, settings.timeout)
     description = loaded.describe()
     health = Health(description["name"], self_test, partial(end_worker, description["name"], settings))
@@ -63,7 +59,7 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
         loaded.engine,
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
-        observers=[health.note, told.batch, observe_queue],
+        observers=[health.note, told.batch],
     )
     writer = PredictionWriter(description, loaded.labels, loaded.threshold)
     return Serving(loaded, batcher, health, description, writer, told, patience)
