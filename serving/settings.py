@@ -27,6 +27,9 @@ _DATA = "CIFAR_DATA"  # the images that the tests and the report measure with
 # What Kubernetes tells every container of a service that is called cifar or cifar-…, with "=" and the value.
 _LINK = re.compile(r"CIFAR_(\w*_)?((SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|PORT=\w+://.*)")
 _MOST_CORES = 1024  # of one machine: so many workers or threads may be of use, more fail again and again
+# Images: as many as may wait unless that is changed, and four times what a GPU was measured with. Most engines take the
+# memory of their largest batch when they start: what there is not would leave a server that is never ready.
+_LARGEST_BATCH = 4096
 _BODIES = 8  # of the largest size that may be held at once
 _ORIGIN = re.compile(r"\*|https?://[^\s/?#@,]+")  # RFC 6454: scheme, host and port, and no path
 _SHIPPED = Path(__file__).parent.parent / "models"
@@ -48,7 +51,7 @@ class Settings(BaseModel):
     allow_fallback: bool = False  # let the CPU answer where the CUDA engine asked for does not work
     workers: Annotated[int, Field(ge=1, le=_MOST_CORES)] = 1  # processes, each with its own batcher and engine
     threads: Annotated[int, Field(ge=0, le=_MOST_CORES)] = 0  # of a CPU engine; 0: all cores, shared among the workers
-    max_batch: PositiveInt = 64  # images
+    max_batch: Annotated[int, Field(ge=1, le=_LARGEST_BATCH)] = 64  # images
     max_queue: PositiveInt = 4096  # images that wait, a bound on memory: 3 KB each; what comes then is refused with 429
     max_wait: Annotated[float, Field(gt=0, le=300)] = 0.5  # seconds; who would wait longer in a crowd gets 429
     max_images: PositiveInt = 1024  # per request

@@ -115,6 +115,7 @@ def test_a_container_has_as_many_cores_as_its_share_of_time_comes_to(
         ("CIFAR_THREADS", "-1", "greater than or equal to 0"),
         ("CIFAR_THREADS", "100000", "less than or equal to 1024"),
         ("CIFAR_MAX_BATCH", "0", "greater than or equal to 1"),
+        ("CIFAR_MAX_BATCH", "1000000000", "less than or equal to 4096"),
         ("CIFAR_MAX_BATCH", "many", "valid integer"),
         ("CIFAR_MAX_BATCH", "", "valid integer"),
         ("CIFAR_MAX_BATCH", "1.5", "valid integer"),
