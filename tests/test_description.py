@@ -141,6 +141,7 @@ def test_its_limits_and_answers_are_those_of_this_server(tmp_path: Path) -> None
         assert schema(found, "image/png")["maxLength"] == 1_000_000
         assert schema(found, RAW)["maxLength"] == 300 * 32 * 32 * 3
         assert "9,999 pixels" in found["requestBody"]["description"]
+        assert client.get("/models").json()["timeout"] == 0.001
         late = post(client, raw(pictures(300)))
         assert late.status_code == 504
         assert_described(late, description)

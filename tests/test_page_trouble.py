@@ -190,6 +190,47 @@ def fill(server: ServerProcess, connection: socket.socket) -> None:
         assert time.monotonic() < end, "the server is not full"
 
 
+OWN_TIME = """
+const alarms = [];
+AbortSignal.timeout = (milliseconds) => {
+  const controller = new AbortController();
+  alarms.push([milliseconds / 1000, () => controller.abort(new DOMException("", "TimeoutError"))]);
+  return controller.signal;
+};
+window.let_pass = (seconds) => alarms.filter(([when]) => when <= seconds).forEach(([, ring]) => ring());
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "timeout"), [({"timeout": 120}, 120), ({"timeout": 300}, 300), ({}, 5)], ids=["120", "300", "older server"]
+)
+def test_an_answer_is_waited_for_as_long_as_the_server_may_take(
+    page: Page, said: dict[str, float], timeout: int
+) -> None:
+    def change(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        content.pop("timeout", None)
+        route.fulfill(response=response, json=content | said)
+
+    page.add_init_script(OWN_TIME)
+    page.route("**/models", change)
+    page.reload()
+    give_key(page, KEY)
+    expect(page.locator(".figure")).to_be_visible()
+    held: list[Route] = []
+    page.route("**/classify?*", lambda route: held.append(route))
+    for name in ("in-time.png", "never.png"):
+        with page.expect_request("**/classify?*"):
+            choose(page, picture_file(name, SHIP))
+    page.evaluate(f"let_pass({timeout})")
+    held[0].continue_()
+    heading(page, "in-time.png", "ship")
+    expect(card(page, "never.png")).to_contain_text("Asking…")
+    page.evaluate(f"let_pass({timeout + 25})")
+    heading(page, "never.png", "It took too long")
+
+
 REFUSALS = [
     (503, '{"error": {"code": "not_ready", "message": "It stops."}}', "The server is not ready", "It stops."),
     (504, '{"error": {"code": "deadline_passed", "message": "Late."}}', "It took too long", "Late."),

@@ -53,7 +53,8 @@ class FailedModel(Received):
 
 
 class Models(Received):
-    """The server's bundles."""
+    """The server's bundles, and how long to wait for their answers."""
 
     models: list[ServedModel]
     failed: list[FailedModel]
+    timeout: float | None = None  # seconds after which the server refuses a request; none: it is too old to say

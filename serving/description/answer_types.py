@@ -62,10 +62,13 @@ class FailedModel(BaseModel):
 
 
 class Models(BaseModel):
-    """The server's bundles."""
+    """The server's bundles, and how long to wait for their answers."""
 
     models: list[ServedModel]
     failed: list[FailedModel]
+    timeout: float = Field(
+        description="Seconds, from the end of a request's header, after which it is refused with 504"
+    )
 
 
 class Error(BaseModel):

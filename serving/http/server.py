@@ -180,7 +180,8 @@ class Server:
             }
             for name, serving in self._serving.items()
         ]
-        return {"models": served, "failed": [{"name": name, "reason": reason} for name, reason in self._failed.items()]}
+        failed = [{"name": name, "reason": reason} for name, reason in self._failed.items()]
+        return {"models": served, "failed": failed, "timeout": self._settings.timeout}
 
     def description(self) -> dict[str, Any]:
         """GET /docs.json: what may be asked of this server, and what comes back."""

@@ -1,7 +1,7 @@
 // Which bundle answers, and what it says of itself.
 
 import { count, element, find, percent } from "./element.js";
-import { ask, Trouble } from "./server.js";
+import { ask, expectAnswersWithin, Trouble } from "./server.js";
 
 const select = find("bundle-name");
 const state = find("bundle-state");
@@ -44,7 +44,8 @@ export async function loadBundles() {
   }
 }
 
-function show({ models: served, failed }) {
+function show({ models: served, failed, timeout }) {
+  expectAnswersWithin(timeout);
   models = served;
   failures = failed;
   const before = chosen();

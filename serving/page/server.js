@@ -14,12 +14,17 @@ const TITLES = {
 };
 const LATER = [429, 503];
 const PASSING = [401, 404, 429];
-const PATIENCE = 30_000; // milliseconds
+const ON_THE_WAY = 25; // seconds, there and back
 
 let key = "";
+let patience; // seconds
+expectAnswersWithin();
 
 export const setKey = (text) => { key = text; };
 export const hasKey = () => key !== "";
+
+/** What the server may take for a request, in seconds; what it usually may, until it has said. */
+export function expectAnswersWithin(seconds = 5) { patience = Math.ceil(seconds) + ON_THE_WAY; }
 
 /** Why there is no answer: `message` for people; `status` 0 when nobody answered; `retryAfter` in seconds, or null. */
 export class Trouble extends Error {
@@ -40,14 +45,15 @@ export async function ask(path, wanted, { signal, ...options } = {}) {
 }
 
 async function send(path, signal, options) {
-  const late = AbortSignal.timeout(PATIENCE);
+  const seconds = patience;
+  const late = AbortSignal.timeout(1000 * seconds);
   const ended = signal && AbortSignal.any ? AbortSignal.any([signal, late]) : late; // browsers before 2024 have no `any`
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   try {
     const response = await fetch(path, { ...options, headers, signal: ended });
     return { response, content: parse(await response.text()) };
   } catch (error) {
-    if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${PATIENCE / 1000} seconds.`);
+    if (error.name === "TimeoutError") throw new Trouble("It took too long", `No answer came within ${seconds} seconds.`);
     throw new Trouble("The server does not answer", "It may have been stopped, or the network is down.");
   }
 }
