@@ -1,6 +1,6 @@
 // Which bundle answers, and what it says of itself.
 
-import { count, element, find, percent } from "./element.js";
+import { count, definitions, element, find, percent } from "./element.js";
 import { ask, expectAnswersWithin, Trouble } from "./server.js";
 
 const select = find("bundle-name");
@@ -94,19 +94,13 @@ function describe({ version, engine, manifest }) {
   };
   return [
     ...(test ? [makeFigure(test)] : []),
-    makeList(facts),
-    element("details", {}, element("summary", { textContent: "How it was made, and how it agrees with PyTorch" }), makeList(more)),
+    definitions(facts),
+    element("details", {}, element("summary", { textContent: "How it was made, and how it agrees with PyTorch" }), definitions(more)),
   ];
 }
 
 const makeFigure = ({ accuracy, images, split, data }) =>
   element("p", { className: "figure" }, element("strong", { textContent: percent(accuracy, 2) }), `right on ${count(images)} ${split} images (${data})`);
-
-function makeList(facts) {
-  const known = Object.entries(facts).filter(([, value]) => value != null);
-  const pairs = known.map(([term, value]) => element("div", {}, element("dt", { textContent: term }), element("dd", {}, value)));
-  return element("dl", {}, ...pairs);
-}
 
 const code = (text) => element("code", { textContent: text });
 

@@ -1,6 +1,6 @@
 // One picture on the page, from waiting to its answer.
 
-import { element, milliseconds, percent } from "./element.js";
+import { definitions, element, milliseconds, percent } from "./element.js";
 
 const SIDE = 32; // pixels
 const MOST_BARS = 10;
@@ -125,7 +125,7 @@ function makeBar(label, probability) {
 }
 
 function makeCost({ decode, queue, inference, total, batch }, { name, version }) {
-  const parts = {
+  const facts = {
     decode: milliseconds(decode),
     queue: milliseconds(queue),
     inference: milliseconds(inference),
@@ -133,7 +133,5 @@ function makeCost({ decode, queue, inference, total, batch }, { name, version })
     "batch of": batch,
     by: `${name} ${version}`,
   };
-  const known = Object.entries(parts).filter(([, value]) => value != null);
-  const pairs = known.map(([term, value]) => element("div", {}, element("dt", { textContent: term }), element("dd", { textContent: value })));
-  return element("dl", { className: "cost" }, ...pairs);
+  return definitions(facts, { className: "cost" });
 }

@@ -1,5 +1,7 @@
 // The server's own address in the commands, and a button to copy each. Without this the page says the same.
 
+import { copyOrSelect } from "./element.js";
+
 const here = location.href.split(/[?#]/)[0].replace(/\/docs\/?$/, "");
 const main = document.querySelector("main");
 const said = document.querySelector("#said");
@@ -12,14 +14,10 @@ for (const sample of document.querySelectorAll(".sample")) {
   button.onclick = async () => {
     const what = button.getAttribute("aria-label").replace(/^Copy /, "");
     said.textContent = ""; // the same words a second time would not be read out
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      said.textContent = `Copied: ${what}`;
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
-    } catch { // the browser may refuse it
-      getSelection().selectAllChildren(code);
-      said.textContent = `Selected: ${what}. Copy it with your keyboard.`;
-    }
+    const copied = await copyOrSelect(code);
+    said.textContent = copied ? `Copied: ${what}` : `Selected: ${what}. Copy it with your keyboard.`;
+    if (!copied) return;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
   };
 }

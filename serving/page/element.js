@@ -7,6 +7,24 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+/** A list of terms and what is known of them, texts or elements; those of which nothing is are left out. */
+export function definitions(facts, properties = {}) {
+  const known = Object.entries(facts).filter(([, value]) => value != null);
+  const pairs = known.map(([term, value]) => element("div", {}, element("dt", { textContent: term }), element("dd", {}, value)));
+  return element("dl", properties, ...pairs);
+}
+
+/** Copy the text of `code`, or select it where the browser does not let us; whether it was copied. */
+export async function copyOrSelect(code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    return true;
+  } catch { // browsers have a clipboard at https and localhost only, and may refuse it
+    getSelection().selectAllChildren(code);
+    return false;
+  }
+}
+
 export const find = (id) => document.getElementById(id);
 
 /** A share as "98.4 %"; what is not nothing is not written as nothing, nor what is not all as all. */

@@ -1,6 +1,6 @@
 // The request that the page makes, as code to copy.
 
-import { find } from "./element.js";
+import { copyOrSelect, find } from "./element.js";
 
 const code = find("code");
 const copy = find("copy");
@@ -57,12 +57,6 @@ export function showRequest(wanted) {
 export function startRequest(say) {
   for (const language of languages) language.onchange = () => showRequest(shown);
   copy.onclick = async () => {
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      say("Copied.");
-    } catch { // browsers have one at https and localhost only, and may refuse it
-      getSelection().selectAllChildren(code);
-      say("Selected. Copy it with your keyboard.");
-    }
+    say(await copyOrSelect(code) ? "Copied." : "Selected. Copy it with your keyboard.");
   };
 }
