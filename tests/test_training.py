@@ -35,7 +35,17 @@ WRONG = [
     *("resnet9000", "--learning-rate=1", "--flip sideways", "--epochs many", "--epochs 0", "--batch-size 0"),
     *("--model resnet-20", "--device gpu", "--device meta", "--device hpu", f"--seed {2**64}", "--crop 32"),
     *("--mom=0.5", "--lerning 3", "--optimzer sgd", "--cutout 64", "--device cuda:99999999999999", "--device cuda:01"),
-    *("--warmup 1", "--label-smoothing 1", "--cutmix 1.5", "--validation 0", "--validation 1"),
+    *(f"--{name} inf" for name in ("lr", "filter-lr", "weight-decay", "teacher-temperature", "momentum")),
+    *(
+        "--lr nan",
+        "--momentum 1",
+        "--momentum 5",
+        "--warmup 1",
+        "--label-smoothing 1",
+        "--cutmix 1.5",
+        "--validation 0",
+        "--validation 1",
+    ),
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
     *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "cutmix", "validation", "seed")),

@@ -1,6 +1,7 @@
 """What a training run does, as typed values: the command line names one and may override any field."""
 
 from dataclasses import MISSING, dataclass, fields
+from math import isfinite
 from typing import Annotated, Literal
 
 from cifar_models.cifar10 import IMAGE_SIZE
@@ -18,7 +19,7 @@ class Recipe:
     optimizer: Annotated[Literal["sgd", "adam", "muon"], "muon: for convolution filters, with SGD for the rest"] = "sgd"
     lr: Annotated[float, "peak learning rate of SGD or Adam"] = 0.1
     filter_lr: Annotated[float, "peak learning rate of Muon"] = 0.03
-    momentum: Annotated[float, "of SGD and Muon"] = 0.9
+    momentum: Annotated[float, "of SGD and Muon, below 1"] = 0.9
     nesterov: Annotated[bool, "Nesterov's form of SGD's momentum"] = True
     weight_decay: Annotated[float, "of matrices and filters under SGD; never of biases and batch norm"] = 0.0
 
@@ -56,13 +57,16 @@ class Recipe:
     tensorboard: Annotated[Literal["plain", "seed000", "seed003", "seed004"], "names of the TensorBoard tags"] = "plain"
 
     def __post_init__(self) -> None:
-        for name in ("warmup", "label_smoothing", "ema"):
+        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            if isinstance(value, float) and not isfinite(value):
+                raise InputError(f"{name} must be a finite number, got {value}.")
+        for name in ("momentum", "warmup", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is a share in [0, 1), got {getattr(self, name)}.")
         for name in ("cutmix", "teacher_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is a share in [0, 1], got {getattr(self, name)}.")
-        if not self.teacher_temperature > 0:
+        if self.teacher_temperature <= 0:
             raise InputError(f"teacher_temperature must be above 0, got {self.teacher_temperature}.")
         if not 0 < self.validation < 1:
             raise InputError(
@@ -77,8 +81,8 @@ class Recipe:
             raise InputError(f"crop must be below {IMAGE_SIZE}, the size of an image, got {self.crop}.")
         if self.cutout >= 2 * IMAGE_SIZE:
             raise InputError(f"cutout must be below {2 * IMAGE_SIZE}, which blanks an image, got {self.cutout}.")
-        for name in ("lr", "filter_lr", "momentum", "weight_decay", "crop", "cutout", "early_stop", "plateau_patience"):
-            if not getattr(self, name) >= 0:  # nan is not, either
+        for name in ("lr", "filter_lr", "weight_decay", "crop", "cutout", "early_stop", "plateau_patience"):
+            if getattr(self, name) < 0:
                 raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.schedule == "step" and self.step_epoch < 1:
             raise InputError(f"schedule=step needs step_epoch of at least 1, got {self.step_epoch}.")
