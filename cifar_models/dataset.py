@@ -135,7 +135,7 @@ def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
     from torchvision.datasets import CIFAR10
 
     way_out = (
-        f"Put {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, or image folders {split}/<class>/*.png, "
+        f"Put a whole {_OFFICIAL_FOLDER}/ or {_OFFICIAL_ARCHIVE} there, or image folders {split}/<class>/*.png, "
         "or name another folder with --data."
     )
     folder, archive = root / _OFFICIAL_FOLDER, root / _OFFICIAL_ARCHIVE
@@ -143,8 +143,12 @@ def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
         raise InputError(f"There are no data in {root}. {way_out}")
     try:
         data = _open_official(CIFAR10, root, split, download)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise InputError(f"No usable data in {root} ({error}). {way_out}") from error
+    except RuntimeError as error:  # whose text advises an argument of torchvision's
+        raise InputError(
+            f"No usable data in {root}: files are missing or corrupted (by their md5). {way_out}"
+        ) from error
     return ImageSet(data.data, np.array(data.targets, np.int64), LABELS)
 
 

@@ -169,6 +169,8 @@ def test_a_damaged_folder_is_not_mended_from_afar_unless_asked(tmp_path: Path, m
     (tmp_path / FOLDER / "data_batch_2").unlink()
     with pytest.raises(InputError, match="No usable data") as error:
         load_images(tmp_path, "train")
+    assert f"missing or corrupted (by their md5). Put a whole {FOLDER}/ or {ARCHIVE} there" in str(error.value)
+    assert "download=True" not in str(error.value)
     assert "urlopen" not in str(error.value)
     assert "urlopen" in refusal(tmp_path)
 
