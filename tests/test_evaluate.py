@@ -203,6 +203,36 @@ def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) ->
     assert all(after[name] == before[name] for name in before)
 
 
+def test_the_last_epoch_has_a_report_of_its_own_beside_the_best_one_s(
+    evaluated: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(evaluated, tmp_path / "run")
+    before = named(contents(folder))
+    done = command("training.evaluate", folder / "last.pt", "--data", tiny_data)
+    after = named(contents(folder))
+    assert set(after) - set(before) == {"report-last.json", "report-last.html"}
+    assert all(after[name] == before[name] for name in before)
+    assert done.stdout.endswith(f"The whole report: {folder / 'report-last.html'}\n")
+    report = json.loads(after["report-last.json"])
+    logits, labels = predictions(folder, tiny_data, "test", "last.pt")
+    assert (report["checkpoint"], report["epoch"]) == (str(folder / "last.pt"), 2)
+    assert report["test"]["accuracy"] == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert report["chosen_by"].startswith("its name, last.pt;")
+    assert "Epoch 2, chosen by its name, last.pt; the test images chose nothing." in after["report-last.html"].decode()
+
+
+def test_a_checkpoint_may_be_named_that_is_the_best_one_and_one_that_is_missing_is_called_so(
+    beginner: Path, evaluated: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(beginner, tmp_path / "run")
+    assert (
+        f"No checkpoint at {folder / 'lost.pt'};"
+        in command("training.evaluate", folder / "lost.pt", "--data", tiny_data, check=False).stderr
+    )
+    command("training.evaluate", folder / "best.pt", "--data", tiny_data)
+    assert set(named(contents(folder))) == set(named(contents(evaluated)))
+
+
 def test_other_data_are_refused(beginner: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(beginner, tmp_path / "run")
     data = shutil.copytree(tiny_data, tmp_path / "data")
@@ -229,9 +259,9 @@ def named(files: dict[Path, bytes]) -> dict[str, bytes]:
     return {path.name: content for path, content in files.items()}
 
 
-def predictions(folder: Path, data: Path, split: str) -> tuple[Tensor, Tensor]:
+def predictions(folder: Path, data: Path, split: str, name: str = "best.pt") -> tuple[Tensor, Tensor]:
     """Logits float64 and labels of a split, computed here."""
-    checkpoint = load_checkpoint(folder / "best.pt")
+    checkpoint = load_checkpoint(folder / name)
     images = load_images(data, "test")
     if split == "validation":
         images = load_images(data, "train").subset(checkpoint.validation.numpy())

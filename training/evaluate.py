@@ -1,4 +1,7 @@
-"""Evaluate a run: python -m training.evaluate runs/NAME [--data DIR]: report.json and report.html in its folder."""
+"""Evaluate a run: python -m training.evaluate runs/NAME [--data DIR]: report.json and report.html in its folder.
+
+Of another checkpoint than its best.pt, such as runs/NAME/last.pt, the report is report-last.json and report-last.html.
+"""
 
 import json
 from dataclasses import asdict
@@ -21,32 +24,42 @@ _WRONG_SHOWN = 24
 def main() -> None:
     parser = Parser(
         prog="python -m training.evaluate",
-        description="Measure a run's best epoch on its validation split and on the test images, and write a report.",
+        description="Measure a run's best epoch, or another checkpoint of it, on its validation split and on the test "
+        "images, and write a report beside it.",
     )
-    parser.add_argument("run", type=Path, help="folder of the run, such as runs/cifarnet")
+    parser.add_argument("run", type=Path, help="folder of the run, such as runs/cifarnet, or a checkpoint in it")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
     options = parser.parse_args()
-    checkpoint = load_checkpoint(options.run / "best.pt")
+    path = find_checkpoint(options.run)
+    checkpoint, is_best = load_checkpoint(path), path.name == "best.pt"
+    chosen_by = "validation accuracy" if is_best else f"its name, {path.name}"
     training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
     validation = training.subset(checkpoint.validation.numpy())
     calibration, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
-        "checkpoint": str(options.run / "best.pt"),
+        "checkpoint": str(path),
         "epoch": checkpoint.epoch,
         "data": checkpoint.data_name,
-        "chosen_by": "validation accuracy; the test images chose nothing",
+        "chosen_by": f"{chosen_by}; the test images chose nothing",
         **asdict(calibration),
         "recipe": checkpoint.recipe,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
-    html = render(checkpoint, read_metrics(options.run), report, evaluations)
-    for name, text in (("report.json", json.dumps(report, indent=2) + "\n"), ("report.html", html)):
-        with saving(options.run / name) as partial:
+    html = render(checkpoint, read_metrics(path.parent), report, evaluations)
+    written = path.parent / ("report" if is_best else f"report-{path.stem}")
+    for suffix, text in ((".json", json.dumps(report, indent=2) + "\n"), (".html", html)):
+        with saving(written.with_name(written.name + suffix)) as partial:
             partial.write_text(text)
-    write_test(options.run, checkpoint.recipe["tensorboard"], evaluations[-1].right)
+    if is_best:
+        write_test(path.parent, checkpoint.recipe["tensorboard"], evaluations[-1].right)
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
-    print(f"\nThe whole report: {options.run / 'report.html'}")
+    print(f"\nThe whole report: {written}.html")
+
+
+def find_checkpoint(run: Path) -> Path:
+    """The checkpoint that is meant by a run's folder or by its own path."""
+    return run if run.suffix == ".pt" and not run.is_dir() else run / "best.pt"
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:
@@ -75,7 +88,7 @@ def render(
     test = evaluations[-1]
     return page(
         f"{checkpoint.architecture} on {checkpoint.data_name}",
-        f"<p>Epoch {checkpoint.epoch}, chosen by validation accuracy: the test images chose nothing. "
+        f"<p>Epoch {checkpoint.epoch}, chosen by {report['chosen_by']}. "
         f"Probabilities at temperature {report['temperature']:.3f}, sharpened by {report['sharpening']:.3f} for a "
         "margin of 1, both fitted on validation; one view of each image.</p>",
         section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after calibration."),
@@ -83,7 +96,7 @@ def render(
             "Training",
             *(curves(history, what, chosen=checkpoint.epoch) for what in ("loss", "accuracy")),
             learning_rate_curve(history),
-            note=f"Every epoch of the run; the grey line is epoch {checkpoint.epoch}, which was chosen.",
+            note=f"Every epoch of the run; the grey line is epoch {checkpoint.epoch}, which this report is of.",
         ),
         section(
             "Confidence", reliability_diagram(test.reliability), note="Test images. On the dashed line it is honest."
