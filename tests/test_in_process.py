@@ -12,7 +12,7 @@ from breakable import breakable
 from PIL import Image
 
 from cifar_models.picture import to_pixels
-from serving.errors import Refusal, TooLarge, Unacceptable, Unreadable
+from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, Unreadable
 from serving.http.last_resort import end_worker
 from serving.settings import Settings
 
@@ -72,6 +72,16 @@ def test_the_limits_hold(
         async with breakable(monkeypatch, max_images=3, max_pixels=1500) as (server, _):
             with pytest.raises(refusal):
                 await server.classify_pictures([Image.new("RGB", size)] * count, strict=strict)
+
+    asyncio.run(main())
+
+
+def test_pictures_are_looked_at_until_the_deadline_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with breakable(monkeypatch, timeout=0.001) as (server, _):
+            picture = Image.new("RGB", (2000, 2000))  # to shrink it takes longer
+            with pytest.raises(DeadlinePassed, match="could not be decoded"):
+                await server.classify_pictures([picture] * 3)
 
     asyncio.run(main())
 

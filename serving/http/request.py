@@ -109,14 +109,15 @@ class RequestReader:
         finally:
             body.give_back()
 
-    async def read_pictures(self, pictures: Sequence[Image.Image], options: Options) -> Pixels:
+    async def read_pictures(self, pictures: Sequence[Image.Image], options: Options, *, deadline: float) -> Pixels:
         """The same of pictures in memory, under the same limits; they stay open."""
+        allowance = Allowance(deadline - asyncio.get_running_loop().time())
         self._check_count(len(pictures))
         for index, picture in enumerate(pictures):
             check_size(picture, index=index, max_pixels=self._settings.max_pixels, strict=options.strict)
         self._check_pixels(pixels_of(pictures))
         # In the one thread, as Pillow must not read a picture that two callers share in two.
-        return await run(self._large, look_at_all, pictures)
+        return await run(self._large, look_at_all, pictures, allowance)
 
     def _decoder(self, opened: Opened, size: int) -> Executor | None:
         """The threads that decode the pictures of a body of `size` bytes; none where it is done at once."""
@@ -221,9 +222,13 @@ def pixels_of(pictures: Iterable[Picture]) -> int:
     return sum(width * height for width, height in (picture.size for picture in pictures))
 
 
-def look_at_all(pictures: Sequence[Image.Image]) -> Pixels:
-    """uint8 [n, 32, 32, 3] of pictures that stay open; raises Unreadable."""
-    return np.stack([look_at(picture, index=index) for index, picture in enumerate(pictures)])
+def look_at_all(pictures: Sequence[Image.Image], allowance: Allowance) -> Pixels:
+    """uint8 [n, 32, 32, 3] of pictures that stay open; raises Unreadable and DeadlinePassed."""
+    seen = []
+    for index, picture in enumerate(pictures):
+        allowance.take(0)  # of texts: whoever made the picture holds them already
+        seen.append(look_at(picture, index=index))
+    return np.stack(seen)
 
 
 def decode_all(opened: Opened, allowance: Allowance) -> Pixels:

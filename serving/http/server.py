@@ -141,7 +141,7 @@ class Server:
         """The same for pictures in memory. Raises a Refusal."""
         deadline = self._deadline()
         wanted = parse_options(options)
-        images = await self._reader.read_pictures(pictures, wanted)
+        images = await self._reader.read_pictures(pictures, wanted, deadline=deadline)
         answer: dict[str, Any] = json.loads(await self._answer(images, wanted, deadline, Trace()))
         return answer
 
