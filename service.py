@@ -21,10 +21,10 @@ from serving.http.app import App
 from serving.http.connection import Connection
 from serving.http.door import Door
 from serving.http.drain import drain_on_sigterm
-from serving.http.front import allow_connections, stand_before
 from serving.http.memory import limit_heaps
 from serving.http.parent import watch_over_workers
 from serving.http.server import Server
+from serving.http.uvicorn_setup import allow_connections, stand_before
 from serving.observing.background import write_in_background
 from serving.settings import load_settings
 

@@ -25,7 +25,7 @@ from serving.engines.registry import ENGINES, EngineKind
 from serving.engines.ways import Way
 from serving.http.app import App
 from serving.http.connection import Connection
-from serving.http.departure import KEY, Departure
+from serving.http.disconnect import KEY, Disconnect
 from serving.http.server import Server
 from serving.settings import Settings
 
@@ -109,14 +109,14 @@ class Exchange:
         images = np.zeros((count, 32, 32, 3), np.uint8)
         images[:, 0, 0, 0] = mark
         self._body = images.tobytes()
-        self.departure = Departure()
+        self.disconnect = Disconnect()
         self.sent: list[Any] = []
         self.task = asyncio.ensure_future(App(not_found, server)(self._scope(), self._receive, self._send))
 
     def _scope(self) -> dict[str, Any]:
         headers = [(b"content-type", RAW.encode())]
         scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
-        return {**scope, KEY: self.departure}
+        return {**scope, KEY: self.disconnect}
 
     async def _receive(self) -> dict[str, Any]:
         return {"type": "http.request", "body": self._body, "more_body": False}
@@ -133,7 +133,7 @@ class Exchange:
 @asynccontextmanager
 async def over_tcp(app: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     """Serve `app`, with nothing in front of it, by uvicorn with our connections; the server, and its port."""
-    monkeypatch.setattr(Connection, "front", staticmethod(lambda app: app), raising=False)
+    monkeypatch.setattr(Connection, "wrap_app", staticmethod(lambda app: app), raising=False)
     monkeypatch.setattr(Connection, "unreadable", staticmethod(lambda refusal, client: b"1"), raising=False)
     monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
     monkeypatch.setattr(Connection, "limit", 10, raising=False)

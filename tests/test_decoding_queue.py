@@ -78,7 +78,7 @@ def test_pictures_of_a_client_who_has_gone_are_not_decoded(monkeypatch: pytest.M
 
     async def main() -> None:
         async with waiting(monkeypatch, LARGE) as (server, upload):
-            upload.departure.happen()
+            upload.disconnect.happen()
             await asyncio.wait_for(upload.task, PATIENCE)
             assert upload.sent == []  # nobody is left to answer
             assert not server.busy
@@ -101,7 +101,7 @@ def test_a_picture_that_turns_out_broken_once_its_client_has_gone_is_no_error_of
         async with breakable(monkeypatch) as (server, _):
             upload = Upload(server, LARGE)
             assert await asyncio.to_thread(begun.wait, PATIENCE)
-            upload.departure.happen()
+            upload.disconnect.happen()
             go.set()
             await asyncio.wait_for(upload.task, PATIENCE)
             assert upload.sent == []

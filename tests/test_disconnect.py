@@ -22,7 +22,7 @@ def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.Mo
             await engine.reach(1)
             goes, stays = Exchange(server, mark=2), Exchange(server, mark=3)
             await engine.wait_for_queue(2)
-            goes.departure.happen()
+            goes.disconnect.happen()
             await asyncio.wait_for(goes.task, PATIENCE)
             engine.go.set()
             assert [(await exchange.answer())[0] for exchange in (held, stays)] == [200, 200]
@@ -36,7 +36,7 @@ def test_images_of_a_client_who_went_while_they_were_read_are_not_computed(monke
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
             exchange = Exchange(server, mark=1)
-            exchange.departure.happen()
+            exchange.disconnect.happen()
             await asyncio.wait_for(exchange.task, PATIENCE)
             assert exchange.sent == []
             assert engine.calls == 0
@@ -61,7 +61,7 @@ def test_a_request_that_waits_takes_no_task_but_its_own(monkeypatch: pytest.Monk
 def test_a_client_who_goes_while_the_answer_is_sent_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Leaving(Exchange):
         async def _send(self, message: Any) -> None:
-            self.departure.happen()
+            self.disconnect.happen()
             await asyncio.sleep(0)
             await super()._send(message)
 
@@ -81,7 +81,7 @@ def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.M
             await engine.reach(1)
             exchange.task.cancel()
             if gone:
-                exchange.departure.happen()
+                exchange.disconnect.happen()
             with pytest.raises(asyncio.CancelledError):
                 await exchange.task
 

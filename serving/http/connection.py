@@ -12,7 +12,7 @@ and who is refused in the middle of a long body would never read why: such a bod
 Nobody can make it keep what has not its turn yet. What comes is parsed in pieces, and no further while a request waits
 for the one before it; nor is more read then than a little, by which a client's going is noticed.
 
-Each connection costs memory, so there may be `limit` of them. Over one more the front refuses to classify, and the
+Each connection costs memory, so there may be `limit` of them. Over one more the server refuses to classify, and the
 connection ends with the answer; beyond twice as many they are closed before they have said anything.
 """
 
@@ -30,15 +30,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from serving.errors import Refusal, Unreadable
 from serving.http.alarm import Alarm
 from serving.http.answer import bad_request
-from serving.http.departure import KEY as DEPARTURE
-from serving.http.departure import Departure
+from serving.http.disconnect import KEY as DISCONNECT
+from serving.http.disconnect import Disconnect
 from serving.http.flow import Flow
-from serving.http.meter import TOO_LONG, Meter
+from serving.http.header_limit import TOO_LONG, HeaderLimit
 from serving.http.pairing import Pairing
 from serving.http.upgrade import Parser
 from serving.observing.request_id import HEADER
 
-Front = Callable[[Any], Any]  # an ASGI application to one that stands before it
+WrapApp = Callable[[Any], Any]  # an ASGI application to one that stands before it
 
 _FORGET = struct.pack("ii", 1, 0)  # linger, for no seconds
 _FAREWELL = 1.0  # seconds that a silent connection has for one more request when the server stops
@@ -53,7 +53,7 @@ EXPECTING = "cifar.expecting"
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, closed when for `seconds` the client owes the rest of a header, or does not read."""
 
-    front: ClassVar[Front]
+    wrap_app: ClassVar[WrapApp]
     unreadable: ClassVar[Callable[[Refusal, Any], bytes]]  # told of what is no HTTP and of its scope; gives it a name
     seconds: ClassVar[float]
     limit: ClassVar[int]
@@ -63,14 +63,14 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.app = Connection.front(self.app)
+        self.app = Connection.wrap_app(self.app)
         self.parser = Parser(self)
         self.access_log = False  # whose lines nobody reads; ours are in serving/observing/log.py
-        self._departure = Departure()
+        self._disconnect = Disconnect()
         self._answering: RequestResponseCycle | None = None  # `cycle` is the newest, which may have to wait for it
         self._crowded = False
         self._lingering = False
-        self._meter = Meter()
+        self._header_limit = HeaderLimit()
         self._unreadable: str | None = None  # why nothing can be read any more, to be said when it is its turn
         self._silent = Alarm(self.loop)  # for too long, or told to end
         self._unread = Alarm(self.loop)
@@ -100,7 +100,7 @@ class Connection(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         self._answering = None
-        self._departure.happen()
+        self._disconnect.happen()
 
     def data_received(self, data: bytes) -> None:
         self._parse(self.flow.later + data)
@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
         """As much of it as no request waits before."""
         left = memoryview(data)
         while left and not self.pipeline and not self._ends and not self._is_last:
-            size = max(_PIECE, self._meter.body)
+            size = max(_PIECE, self._header_limit.body)
             self._parse_piece(left[:size])
             left = left[size:]
         self.flow.keep(b"" if self._ends else bytes(left))
@@ -130,37 +130,37 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.keep_alive
 
     def _parse_piece(self, data: memoryview) -> None:
-        self._meter.receive(len(data))
+        self._header_limit.receive(len(data))
         super().data_received(data)  # type: ignore[arg-type] # which hands it to the parser alone
-        if self._meter.is_idle_too_long and not self.transport.is_closing():
+        if self._header_limit.is_idle_too_long and not self.transport.is_closing():
             self.send_400_response(TOO_LONG)
 
     def on_message_begin(self) -> None:
         if self._lingering:
             raise ValueError("Nothing is read any more.")  # which ends the parsing
-        self._meter.begin()
+        self._header_limit.begin()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._meter.add_to_header(len(url))
+        self._header_limit.add_to_header(len(url))
         super().on_url(url)
 
     def on_body(self, body: bytes) -> None:
-        self._meter.add_to_body(len(body))
+        self._header_limit.add_to_body(len(body))
         super().on_body(body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._meter.add_line(name, value)
-        if not self._meter.in_header:  # but behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
-            return
+        self._header_limit.add_line(name, value)
+        if not self._header_limit.in_header:
+            return  # it stands behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
         if len(name) == 14 and name.lower() == b"content-length":
-            self._meter.body = int(value)  # of digits, or the parser had refused it
+            self._header_limit.body = int(value)  # of digits, or the parser had refused it
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._silent.stop()
-        self._meter.end_header()
-        self.scope[DEPARTURE] = self._departure  # type: ignore[literal-required]
+        self._header_limit.end_header()
+        self.scope[DISCONNECT] = self._disconnect  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         if self.parser.get_http_version() == "1.0":  # it would take the 100 for its answer (RFC 9110, section 10.1.1)
@@ -176,7 +176,7 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
-        self._meter.end_body()
+        self._header_limit.end_body()
         super().on_message_complete()
         self.cycle.more_body = False  # of what is answered already, too
         self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
@@ -200,7 +200,7 @@ class Connection(HttpToolsProtocol):
         """Keep nothing of a request that is answered: the connection may be silent for long."""
         self.cycle.body = bytearray()  # of one that was refused unread
         self.cycle.scope = {}  # type: ignore[typeddict-item]
-        if not self._meter.in_header:  # else these are the next one's already
+        if not self._header_limit.in_header:  # else these are the next one's already
             self.url, self.headers, self.scope = b"", [], self.cycle.scope
 
     def end(self) -> None:
@@ -243,7 +243,7 @@ class Connection(HttpToolsProtocol):
         if broken is not None and broken.response_started:  # who reads a second answer takes it for the next request's
             self._close()
             return
-        long = self._meter.is_header_too_long or msg == TOO_LONG
+        long = self._header_limit.is_header_too_long or msg == TOO_LONG
         refusal = Unreadable(TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
         name = Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})
         self.transport.write(bad_request(refusal, [*self.server_state.default_headers, (HEADER, name)]))

@@ -46,9 +46,9 @@ class Drain:
     `alone`: no other worker accepts from the same port, so that it may be closed for all when all are stopped.
     """
 
-    def __init__(self, server: Server, front: uvicorn.Server, *, alone: bool) -> None:
+    def __init__(self, server: Server, uvicorn_server: uvicorn.Server, *, alone: bool) -> None:
         self._server = server
-        self._front = front
+        self._uvicorn_server = uvicorn_server
         self._alone = alone
         self._task: asyncio.Task[None] | None = None
 
@@ -57,7 +57,7 @@ class Drain:
         if self._task is None:
             self._server.drain()
             Connection.draining = True
-            for connection in self._front.server_state.connections:
+            for connection in self._uvicorn_server.server_state.connections:
                 if isinstance(connection, Connection):
                     connection.end()
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -67,10 +67,10 @@ class Drain:
             while self._server.busy:
                 await asyncio.sleep(_LOOK)
             if self._alone and await server_stops():
-                for listener in self._front.servers:
+                for listener in self._uvicorn_server.servers:
                     await close_port(listener)
         finally:
-            self._front.handle_exit(signal.SIGTERM, None)
+            self._uvicorn_server.handle_exit(signal.SIGTERM, None)
 
 
 async def server_stops() -> bool:
@@ -116,8 +116,8 @@ def ignore_newcomers(listening: Any) -> None:
 
 def drain_on_sigterm(server: Server, *, alone: bool) -> None:
     """Called in a worker once it is up, on its event loop; does nothing where it is not uvicorn that runs it."""
-    front = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(front, uvicorn.Server):
-        drain = Drain(server, front, alone=alone)
+    uvicorn_server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(uvicorn_server, uvicorn.Server):
+        drain = Drain(server, uvicorn_server, alone=alone)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)
         Worker.is_ready = True

@@ -22,8 +22,8 @@ from serving.description.document import describe
 from serving.description.page import render
 from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
 from serving.errors import NotReady, UnknownModel
-from serving.http.departure import KEY as DEPARTURE
-from serving.http.departure import Departure
+from serving.http.disconnect import KEY as DISCONNECT
+from serving.http.disconnect import Disconnect
 from serving.http.memory import freeze_what_is_loaded
 from serving.http.request import RequestReader
 from serving.http.serving import Serving, serve
@@ -131,7 +131,7 @@ class Server:
         """POST /classify: the answer's body, JSON. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
-        with request.scope.get(DEPARTURE) or Departure(), self._admission.visit() as visit:
+        with request.scope.get(DISCONNECT) or Disconnect(), self._admission.visit() as visit:
             arrived = partial(self._admission.arrived, visit)
             images, options = await self._reader.read(request, deadline=deadline, arrived=arrived)
             trace.decoded(len(images))

@@ -5,10 +5,10 @@ from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 
-KEY = "cifar.departure"  # of an ASGI scope
+KEY = "cifar.disconnect"  # of an ASGI scope
 
 
-class Departure:
+class Disconnect:
     """Cancels the task inside the block, and raises ClientDisconnect, once the client has gone. One for a connection.
 
     The connection tells it. To ask for the next message of the request, as ASGI means it, takes a task for each.

@@ -6,7 +6,7 @@ _LINE = 32  # bytes that each line counts beside its own, as it costs more than 
 TOO_LONG = f"The request's header has more than {_MOST} bytes."
 
 
-class Meter:
+class HeaderLimit:
     """Of one connection."""
 
     def __init__(self) -> None:

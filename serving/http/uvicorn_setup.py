@@ -8,14 +8,14 @@ from functools import cache
 from uvicorn.config import HTTP_PROTOCOLS, LOOP_FACTORIES, WS_PROTOCOLS
 
 from serving.http import loop
-from serving.http.connection import Connection, Front
+from serving.http.connection import Connection, WrapApp
 
 _OTHER_FILES = 256 + 3 * loop.AT_ONCE  # those that are taken, and not yet counted or closed
 
 
-def stand_before(front: Front, *, seconds: float, limit: int, encrypted: bool) -> None:
-    """Make uvicorn, which BentoML starts with "auto", use Connection; `front` is given BentoML's application."""
-    Connection.front = staticmethod(cache(front))
+def stand_before(wrap_app: WrapApp, *, seconds: float, limit: int, encrypted: bool) -> None:
+    """Make uvicorn, which BentoML starts with "auto", use Connection; `wrap_app` is given BentoML's application."""
+    Connection.wrap_app = staticmethod(cache(wrap_app))
     Connection.seconds = seconds
     Connection.limit = limit
     HTTP_PROTOCOLS["auto"] = f"{Connection.__module__}:{Connection.__name__}"
