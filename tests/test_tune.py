@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
+from test_training import too_large
 
 from cifar_models.command import run_command
 from training.fit import parse_options
@@ -162,6 +163,17 @@ def test_a_study_that_cannot_be_kept_is_refused_in_one_line(
     path.write_text("mine, and no data base")
     assert f"{path} cannot be" in refusal(monkeypatch, capsys, "--data", tiny_data, "--out", out)
     assert path.read_text() == "mine, and no data base"
+
+
+def test_a_search_of_batches_for_which_there_is_no_memory_advises_one_of_smaller_ones(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    monkeypatch.setattr(Trainer, "validate", too_large)
+    line = refusal(
+        monkeypatch, capsys, "--search", "batch-size=25:25", "--data", tiny_data, "--out", tmp_path / "study"
+    )
+    assert line.endswith("no memory for batches of 25; search smaller ones: --search batch-size=LOW:HIGH.")
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str | Path) -> str:

@@ -13,6 +13,7 @@ import torch
 from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, default_name, load_images, split_validation
 from cifar_models.errors import InputError
+from cifar_models.memory import enough_memory
 from training.options import DATA, data_option
 from training.recipe import Recipe
 from training.recipes import RECIPES
@@ -94,7 +95,8 @@ def train(recipe: Recipe, data: ImageSet, trial: Any) -> float:
     training, validation = split_validation(data, recipe.validation, recipe.seed)
     trainer = Trainer(recipe, data.subset(training), data.subset(validation), local_device(), World())
     accuracy = 0.0
-    with trainer.enough_memory():
+    way_out = "search smaller ones: --search batch-size=LOW:HIGH"
+    with enough_memory(f"{trainer.device} has no memory for batches of {trainer.batch_size}; {way_out}."):
         for epoch in range(recipe.epochs):
             for _ in trainer.train_epoch():
                 pass
