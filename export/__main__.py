@@ -94,7 +94,10 @@ def check_options(options: argparse.Namespace) -> None:
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )
     try:
-        precious = options.out.exists() and not is_bundle(options.out)
+        options.out.stat()  # which, unlike exists, says why it cannot look, on Python 3.14 too
+        precious = not is_bundle(options.out)
+    except FileNotFoundError:
+        precious = False
     except OSError as error:  # such as of too long a name
         raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error
     if precious:
