@@ -234,7 +234,9 @@ def test_a_compiler_that_is_not_there_is_said_in_one_line(
     line = ("training.fit", *SMALL, "--epochs", "1", "--compile", "--data", tiny_data, "--out", tmp_path / "run")
     done = command(*line, check=False)
     assert done.returncode == 2
-    assert "Train without --compile." in done.stderr.splitlines()[-1]
+    said = done.stderr.splitlines()[-1]
+    assert "/no/such/compiler" in said
+    assert said.endswith("Train without --compile.")
 
 
 def test_a_reader_who_has_left_before_a_short_output_is_noticed_too() -> None:

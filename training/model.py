@@ -12,7 +12,7 @@ from cifar_models.cifar10 import MEAN, STD
 from cifar_models.cifarnet import CifarNet
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
-from cifar_models.errors import InputError
+from cifar_models.errors import InputError, reason
 from training.recipe import Recipe
 from training.world import World
 
@@ -47,6 +47,5 @@ def compiling() -> Iterator[None]:
     except RuntimeError as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
-        raise InputError(
-            f"torch.compile fails here ({type(error).__name__}); it needs a C++ compiler. Train without --compile."
-        ) from error
+        why = reason(getattr(error, "inner_exception", error))  # the outer one's last line is how to debug torch
+        raise InputError(f"torch.compile fails here ({why}). Train without --compile.") from error
