@@ -141,12 +141,23 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_the_reason_said(
     assert all(torch.equal(one, other) for one, other in zip(masks, dropped(eager, Looking()), strict=True))
 
 
+def test_a_capture_that_fails_without_a_word_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(small("seed001"), "cpu", graphed=False)
+    pretend_to_capture(monkeypatch)
+    monkeypatch.setattr(Looking, "reason", "")
+    trainer.graph = GraphedStep(trainer.optimizers, trainer.device)
+    with pytest.warns(UserWarning, match="This step is no CUDA graph, and slower: RuntimeError"):
+        dropped(trainer, Looking())
+
+
 class Looking(Dropping):
     """A network that asks for a number, for which a device must be waited for: no capture allows it."""
 
+    reason = "operation not permitted when stream is capturing\nand what else there is to say"
+
     def forward(self, x: Tensor) -> Tensor:
         if Capture.is_on:
-            raise RuntimeError("operation not permitted when stream is capturing\nand what else there is to say")
+            raise RuntimeError(self.reason)
         logits = super().forward(x)
         logits.sum().item()
         return logits

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from cifar_models.errors import reason
 from training.augment import Views
 from training.optimizer import prepare_for_graph
 
@@ -70,7 +71,7 @@ class GraphedStep:
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)  # these gradients were never computed
         renew_generator(self._stream.device)
-        warnings.warn(f"This step is no CUDA graph, and slower: {str(error).splitlines()[0]}", stacklevel=3)
+        warnings.warn(f"This step is no CUDA graph, and slower: {reason(error)}", stacklevel=3)
 
 
 def renew_generator(device: torch.device) -> None:
