@@ -49,6 +49,22 @@ def test_the_network_is_summarised_layer_by_layer(seen: tuple[str, Path]) -> Non
     assert "[1, 10]" in printed
 
 
+def test_layers_are_shown_without_images(tmp_path: Path) -> None:
+    options = ("--data", tmp_path / "none", "--samples", tmp_path / "samples.png")
+    done = command("training.inspect", "--model", "alexnet_224", "--classes", "1000", *options)
+    assert "Total params: 61,100,840" in done.stdout  # as published
+    assert "[1, 1000]" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("classes", "words"), [("0", "'0' is no whole number"), ("1", "must be at least 2, got 1")])
+def test_a_number_of_labels_that_cannot_be_is_refused_in_one_line(classes: str, words: str) -> None:
+    done = command("training.inspect", "--classes", classes, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert words in line
+
+
 def test_an_unknown_network_is_refused_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
     samples = tmp_path / "samples.png"
     done = command("training.inspect", "--data", tiny_data, "--model", "lenett", "--samples", samples, check=False)

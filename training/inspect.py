@@ -1,4 +1,7 @@
-"""Look before training: python -m training.inspect [--data DIR] [--model NAME]: labels, sample pictures, layers."""
+"""Look before training: python -m training.inspect [--data DIR] [--model NAME]: labels, sample pictures, layers.
+
+With --classes N layers alone, and no images are read.
+"""
 
 from pathlib import Path
 
@@ -7,7 +10,7 @@ from PIL import Image, ImageDraw
 from torchinfo import summary
 
 from cifar_models.atomic import saving
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import DEFAULT, create_model, find_model
 
@@ -23,16 +26,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
     parser.add_argument("--model", default=DEFAULT, help=f"network to summarise (default: {DEFAULT})")
     parser.add_argument("--samples", type=Path, default=Path("runs/samples.png"), help="default: runs/samples.png")
+    parser.add_argument("--classes", type=count, help="layers alone, for so many labels, without any images")
     options = parser.parse_args()
-    architecture = find_model(options.model)
-    data = load_images(options.data, "train", download=True)
+    find_model(options.model)
+    print(layers(options.model, options.classes or show_images(options.data, options.samples)))
+
+
+def show_images(folder: Path, samples: Path) -> int:
+    """Print how many images each label has, and write the picture of samples; the number of labels."""
+    data = load_images(folder, "train", download=True)
     print(distribution(data))
-    with saving(options.samples) as partial:
+    with saving(samples) as partial:
         sample_grid(data).save(partial, "PNG")
-    print(f"\n{min(_ROWS * _COLUMNS, len(data))} of them: {options.samples}\n")
-    network = create_model(options.model, num_classes=len(data.classes))
+    print(f"\n{min(_ROWS * _COLUMNS, len(data))} of them: {samples}\n")
+    return len(data.classes)
+
+
+def layers(model: str, classes: int) -> str:
+    """The network's layers for one image, as a table: the shape of each one's output, parameters, multiplications."""
+    architecture = find_model(model)
+    network = create_model(model, num_classes=classes)
     shape = (1, architecture.channels, architecture.size, architecture.size)
-    print(summary(network, shape, col_names=("output_size", "num_params", "mult_adds"), depth=4, verbose=0))
+    columns = ("output_size", "num_params", "mult_adds")
+    return str(summary(network, shape, col_names=columns, depth=4, verbose=0))
 
 
 def distribution(data: ImageSet) -> str:
