@@ -96,7 +96,7 @@ def check_options(options: argparse.Namespace) -> None:
     try:
         options.out.stat()  # which, unlike exists, says why it cannot look, on Python 3.14 too
         precious = not is_bundle(options.out)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         precious = False
     except OSError as error:  # such as of too long a name
         raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error

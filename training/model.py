@@ -48,4 +48,7 @@ def compiling() -> Iterator[None]:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
         why = reason(getattr(error, "inner_exception", error))  # the outer one's last line is how to debug torch
-        raise InputError(f"torch.compile fails here ({why}). Train without --compile.") from error
+        raise InputError(
+            f"torch.compile fails here ({why}). On the CPU it needs a C++ compiler and Python's headers (Debian: g++ and "
+            "python3-dev); or train without --compile."
+        ) from error
