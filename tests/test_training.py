@@ -212,6 +212,17 @@ def test_a_run_whose_disk_had_room_for_its_best_checkpoint_only_goes_on_from_the
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
 
 
+def test_a_checkpoint_that_holds_its_network_twice_as_all_did_is_gone_on_with(
+    killed: Path, whole: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    saved = load_checkpoint(folder / "last.pt")
+    saved.training_state["network"] = {name.removeprefix("network."): each for name, each in saved.weights.items()}
+    saved.save(folder / "last.pt")
+    command("training.fit", *RECIPE, "--resume", "--data", tiny_data, "--out", folder)
+    assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
 @pytest.mark.parametrize("name", ["my run", "tiny", "_läuft!", "…"])
 def test_the_next_commands_can_be_pasted(tiny_data: Path, tmp_path: Path, name: str) -> None:
     run = Run(
@@ -272,7 +283,7 @@ def test_weights_of_a_network_that_is_built_otherwise_are_refused(
 ) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     saved = load_checkpoint(folder / "last.pt")
-    saved.training_state["network"].popitem()
+    saved.weights.popitem()
     saved.save(folder / "last.pt")
     assert "does not fit lenet" in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
 

@@ -170,7 +170,8 @@ class Run:
         if saved.source_revision != self.source_revision:
             self.source_revision = saved.source_revision.removesuffix(DIRTY) + DIRTY
         try:
-            trainer.restore(saved.training_state, [metrics.validation_loss for metrics in self.history])
+            losses = [metrics.validation_loss for metrics in self.history]
+            trainer.restore(saved.training_state, saved.weights, losses)
         except InputError:
             raise
         except (RuntimeError, ValueError, KeyError) as error:

@@ -197,9 +197,12 @@ class Trainer:
         return {f"network.{name}": value.detach().cpu().clone() for name, value in self.kept.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """All that goes on changing, for `restore`. What is drawn is drawn from the seed, the epoch and the step."""
+        """All that goes on changing, for `restore`. What is drawn is drawn from the seed, the epoch and the step.
+
+        The network is in `weights` already, but where these are an average of it.
+        """
         return {
-            "network": self.model.network.state_dict(),
+            "network": None if self.average is None else self.model.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizers": [state_of(optimizer) for optimizer in self.optimizers],
             "epoch": self.epoch,
@@ -209,11 +212,17 @@ class Trainer:
             "correct": [share.item() for share in self.correct],
         }
 
-    def restore(self, state: dict[str, Any], validation_losses: Sequence[float]) -> None:
-        """Go on where `state` was taken, bit for bit on the CPU. Raises InputError when there is no memory for it."""
+    def restore(self, state: dict[str, Any], weights: dict[str, Tensor], validation_losses: Sequence[float]) -> None:
+        """Go on where `state` and `weights` were taken, bit for bit on the CPU.
+
+        Raises InputError when there is no memory for them.
+        """
         advice = "free some of it, or try another --device"
         with enough_memory(f"{self.device} has no memory to go on with {self.recipe.model}; {advice}."):
-            self.model.network.load_state_dict(state["network"])
+            if state["network"] is None:
+                self.model.load_state_dict(weights)
+            else:  # of an average, or of a run of before 2026-11-30, which kept it always
+                self.model.network.load_state_dict(state["network"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
