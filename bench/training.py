@@ -146,7 +146,7 @@ def trainer_of(data: ImageSet, precision: Literal["bf16", "fp32"]) -> Callable[[
 
 def plain_trainer_of(data: ImageSet) -> Callable[[], None]:
     def epoch() -> None:
-        model = create_model(RECIPE.model).train()
+        model = create_model(RECIPE.model, num_classes=len(data.classes)).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=RECIPE.lr, momentum=RECIPE.momentum)
         for images, labels in loader(data, _TO_NORMALISED):
             optimizer.zero_grad()

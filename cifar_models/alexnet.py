@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import nn
 
 
-def alexnet(*, num_classes: int = 10) -> nn.Module:
+def alexnet(*, num_classes: int) -> nn.Module:
     """The AlexNet of the tutorial 000: a 7x7 stem with stride 1, and 2x2 pooling down to [256, 3, 3].
 
     [batch, 3, 32, 32] -> [batch, num_classes].
@@ -14,7 +14,7 @@ def alexnet(*, num_classes: int = 10) -> nn.Module:
     return _alexnet(stem, last_size=3, dropout=0.5, num_classes=num_classes)
 
 
-def alexnet_224(*, num_classes: int = 10) -> nn.Module:
+def alexnet_224(*, num_classes: int) -> nn.Module:
     """The AlexNet of the tutorial 002: an 11x11 stem with stride 4, no dropout, last map [256, 6, 6].
 
     [batch, 3, 224, 224] -> [batch, num_classes].
@@ -23,7 +23,7 @@ def alexnet_224(*, num_classes: int = 10) -> nn.Module:
     return _alexnet(stem, last_size=6, dropout=0.0, num_classes=num_classes)
 
 
-def alexnet_bn(*, num_classes: int = 10) -> nn.Module:
+def alexnet_bn(*, num_classes: int) -> nn.Module:
     """The AlexNet of the tutorial 004: 3x3 convolutions, batch norm everywhere, overlapping 3x3 pooling.
 
     [batch, 3, 32, 32] -> [batch, num_classes].

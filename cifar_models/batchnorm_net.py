@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def batchnorm_net(*, num_classes: int = 10) -> nn.Module:
+def batchnorm_net(*, num_classes: int) -> nn.Module:
     """[batch, 3, 32, 32] -> [batch, num_classes]."""
     return nn.Sequential(
         *_conv_bn_relu(3, 32),

@@ -75,10 +75,10 @@ class CifarNet(nn.Module):
         self.stem.weight.copy_(torch.cat([filters, -filters]))
 
 
-def cifarnet(*, num_classes: int = 10) -> CifarNet:
+def cifarnet(*, num_classes: int) -> CifarNet:
     return CifarNet((96, 192, 240), (96, 192, 240), num_classes)
 
 
-def cifarnet_narrow(*, num_classes: int = 10) -> CifarNet:
+def cifarnet_narrow(*, num_classes: int) -> CifarNet:
     """With four fifths of the multiplications of `cifarnet`, which a run of it may start from."""
     return CifarNet((96, 192, 240), (48, 128, 240), num_classes)

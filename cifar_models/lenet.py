@@ -7,7 +7,7 @@ from torch.nn import functional as F
 class LeNet(nn.Module):
     """Two 5x5 convolutions and three linear layers; `hidden` is the width of the second one."""
 
-    def __init__(self, *, channels: int = 3, hidden: int = 84, num_classes: int = 10) -> None:
+    def __init__(self, *, channels: int = 3, hidden: int = 84, num_classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 6, kernel_size=5)
         self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
@@ -25,17 +25,17 @@ class LeNet(nn.Module):
         return logits
 
 
-def lenet(*, num_classes: int = 10) -> nn.Module:
+def lenet(*, num_classes: int) -> nn.Module:
     """The first network of the tutorial 003, which is that of PyTorch's "Training a Classifier"."""
     return LeNet(num_classes=num_classes)
 
 
-def lenet_grey(*, num_classes: int = 10) -> nn.Module:
+def lenet_grey(*, num_classes: int) -> nn.Module:
     """The network of the tutorial 002, which is that of PyTorch's "Neural Networks": for images of one channel."""
     return LeNet(channels=1, num_classes=num_classes)
 
 
-def lenet_120(*, num_classes: int = 10) -> nn.Module:
+def lenet_120(*, num_classes: int) -> nn.Module:
     """The network of the tutorial 001: a second hidden layer of 120, linear layers Xavier-uniform with zero bias."""
     model = LeNet(hidden=120, num_classes=num_classes)
     for layer in (model.fc1, model.fc2, model.fc3):

@@ -65,7 +65,7 @@ def find_model(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def create_model(name: str, *, num_classes: int = 10) -> nn.Module:
+def create_model(name: str, *, num_classes: int) -> nn.Module:
     """Build the named network with fresh weights: [batch, channels, size, size] -> [batch, num_classes]."""
     architecture = find_model(name)
     if num_classes < 2:

@@ -76,7 +76,7 @@ class ResNet(nn.Sequential):
         *,
         widths: Sequence[int] = (64, 128, 256, 512),
         stem: Stem = "cifar",
-        num_classes: int = 10,
+        num_classes: int,
     ) -> None:
         super().__init__()
         channels = widths[0]
@@ -126,31 +126,31 @@ def init_convolution(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def resnet18(*, num_classes: int = 10, stem: Stem = "cifar") -> nn.Module:
+def resnet18(*, num_classes: int, stem: Stem = "cifar") -> nn.Module:
     """18 layers, in basic blocks: [batch, 3, 32, 32] -> [batch, num_classes], as all below."""
     return ResNet(BasicBlock, (2, 2, 2, 2), stem=stem, num_classes=num_classes)
 
 
-def resnet34(*, num_classes: int = 10, stem: Stem = "cifar") -> nn.Module:
+def resnet34(*, num_classes: int, stem: Stem = "cifar") -> nn.Module:
     """34 layers, in basic blocks."""
     return ResNet(BasicBlock, (3, 4, 6, 3), stem=stem, num_classes=num_classes)
 
 
-def resnet50(*, num_classes: int = 10, stem: Stem = "cifar") -> nn.Module:
+def resnet50(*, num_classes: int, stem: Stem = "cifar") -> nn.Module:
     """50 layers, in bottlenecks."""
     return ResNet(Bottleneck, (3, 4, 6, 3), stem=stem, num_classes=num_classes)
 
 
-def resnet101(*, num_classes: int = 10, stem: Stem = "cifar") -> nn.Module:
+def resnet101(*, num_classes: int, stem: Stem = "cifar") -> nn.Module:
     """101 layers, in bottlenecks."""
     return ResNet(Bottleneck, (3, 4, 23, 3), stem=stem, num_classes=num_classes)
 
 
-def resnet152(*, num_classes: int = 10, stem: Stem = "cifar") -> nn.Module:
+def resnet152(*, num_classes: int, stem: Stem = "cifar") -> nn.Module:
     """152 layers, in bottlenecks."""
     return ResNet(Bottleneck, (3, 8, 36, 3), stem=stem, num_classes=num_classes)
 
 
-def resnet20(*, num_classes: int = 10) -> nn.Module:
+def resnet20(*, num_classes: int) -> nn.Module:
     """The small network of the paper's section on CIFAR-10, with projections where it pads the shortcut with zeros."""
     return ResNet(BasicBlock, (3, 3, 3), widths=(16, 32, 64), num_classes=num_classes)

@@ -8,7 +8,7 @@ from torch import nn
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
-def vgg11(*, num_classes: int = 10) -> nn.Module:
+def vgg11(*, num_classes: int) -> nn.Module:
     """The exercise of the tutorial 003 (ArtIC-TITECH), here without any bias, in the last layer neither.
 
     [batch, 3, 32, 32] -> [batch, num_classes].

@@ -43,5 +43,5 @@ def test_pooling_comes_after_what_only_rises_and_nothing_else(
 
 
 def test_no_batch_norm_of_the_default_network_is_left() -> None:
-    folded = fold_batch_norm(create_model("cifarnet"))
+    folded = fold_batch_norm(create_model("cifarnet", num_classes=10))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())

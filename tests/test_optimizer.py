@@ -38,7 +38,9 @@ def test_without_warmup_the_first_step_is_the_peak() -> None:
 
 
 def test_every_optimizer_follows_its_own_peak() -> None:
-    optimizers = build_optimizers(create_model("cifarnet"), recipe(optimizer="muon", lr=0.4, filter_lr=0.02))
+    optimizers = build_optimizers(
+        create_model("cifarnet", num_classes=10), recipe(optimizer="muon", lr=0.4, filter_lr=0.02)
+    )
     for factor in (1.0, 0.5, 0.25):  # a share of the peak, not of the last value
         set_learning_rate(optimizers, factor)
         sgd, muon = ({group["lr"] for group in optimizer.param_groups} for optimizer in optimizers)
@@ -139,14 +141,14 @@ def test_muon_leaves_filters_without_a_gradient_alone() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
 def test_every_trainable_parameter_is_in_exactly_one_optimizer(name: str, optimizer: str) -> None:
     with torch.device("meta"):
-        network = create_model(name)
+        network = create_model(name, num_classes=10)
     optimizers = build_optimizers(network, recipe(optimizer=optimizer))
     found = [id(parameter) for optimizer in optimizers for parameter in parameters(optimizer)]
     assert sorted(found) == sorted(id(parameter) for parameter in network.parameters() if parameter.requires_grad)
 
 
 def test_a_frozen_parameter_is_in_no_optimizer() -> None:
-    network = create_model("cifarnet")
+    network = create_model("cifarnet", num_classes=10)
     stem = network.get_parameter("stem.weight")
     assert not stem.requires_grad
     for optimizer in build_optimizers(network, recipe(optimizer="muon")):
@@ -154,7 +156,7 @@ def test_a_frozen_parameter_is_in_no_optimizer() -> None:
 
 
 def test_muon_has_the_filters_and_sgd_the_rest() -> None:
-    sgd, muon = build_optimizers(create_model("resnet20"), recipe(optimizer="muon"))
+    sgd, muon = build_optimizers(create_model("resnet20", num_classes=10), recipe(optimizer="muon"))
     assert isinstance(muon, Muon)
     assert {parameter.ndim for parameter in parameters(muon)} == {4}
     assert {parameter.ndim for parameter in parameters(sgd)} == {1, 2}

@@ -69,7 +69,7 @@ def test_gives_one_row_of_logits_per_image(name: str, num_classes: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_eval_mode_an_image_has_the_same_logits_every_time_and_in_any_batch(name: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name).eval()
+    model = create_model(name, num_classes=10).eval()
     images = random_images(name, batch=2)
     with torch.inference_mode():
         first, again, alone = model(images), model(images), model(images[1:])
@@ -83,9 +83,9 @@ def test_in_eval_mode_an_image_has_the_same_logits_every_time_and_in_any_batch(n
 @pytest.mark.parametrize("name", NETWORKS)
 def test_state_dict_holds_the_whole_model(name: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name).eval()
+    model = create_model(name, num_classes=10).eval()
     with torch.device("meta"):
-        copy = create_model(name).eval()
+        copy = create_model(name, num_classes=10).eval()
     copy.load_state_dict(model.state_dict(), strict=True, assign=True)
     image = random_images(name, batch=1)
     with torch.inference_mode():
@@ -95,7 +95,7 @@ def test_state_dict_holds_the_whole_model(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_step_changes_every_parameter_that_is_not_frozen(name: str) -> None:
     torch.manual_seed(0)
-    model = create_model(name).train()
+    model = create_model(name, num_classes=10).train()
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     loss = F.cross_entropy(model(random_images(name, batch=4)), torch.arange(4))
@@ -113,9 +113,9 @@ def test_a_residual_block_may_halve_the_size_and_keep_the_channels(block: type[B
 
 def test_models_of_one_seed_have_the_same_weights() -> None:
     torch.manual_seed(0)
-    first = create_model("lenet_120").state_dict()
+    first = create_model("lenet_120", num_classes=10).state_dict()
     torch.manual_seed(0)
-    second = create_model("lenet_120").state_dict()
+    second = create_model("lenet_120", num_classes=10).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -135,7 +135,7 @@ def test_list_models_is_sorted_and_complete() -> None:
 
 def test_an_unknown_name_is_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="Unknown model 'transformer'") as caught:
-        create_model("transformer")
+        create_model("transformer", num_classes=10)
     assert all(name in str(caught.value) for name in list_models())
 
 
