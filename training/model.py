@@ -49,6 +49,6 @@ def compiling() -> Iterator[None]:
             raise
         why = reason(getattr(error, "inner_exception", error))  # the outer one's last line is how to debug torch
         raise InputError(
-            f"torch.compile fails here ({why}). On the CPU it needs a C++ compiler and Python's headers (Debian: g++ and "
-            "python3-dev); or train without --compile."
+            f"torch.compile fails here ({why}). On the CPU it needs a C++ compiler and Python's headers (Debian: g++, "
+            "python3-dev). Install them, or train without --compile."
         ) from error
