@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import run_command
-from cifar_models.dataset import load_images, split_validation
+from cifar_models.dataset import ImageSet, load_images, split_validation
 from cifar_models.errors import InputError
 from cifar_models.registry import list_models
 from export.__main__ import BUNDLE_NAME
@@ -276,6 +277,23 @@ def test_a_run_that_lost_its_last_checkpoint_keeps_its_best(killed: Path, tiny_d
     folder = shutil.copytree(killed, tmp_path / "run")
     (folder / "last.pt").unlink()
     assert "holds a run already" in refusal(folder, *RECIPE, "--data", tiny_data)
+
+
+def test_a_run_that_another_process_made_meanwhile_is_not_written_over(
+    killed: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def load_while_another_trains(*arguments: Any, **options: Any) -> ImageSet:
+        shutil.copytree(killed, folder)
+        return load_images(*arguments, **options)
+
+    monkeypatch.setattr("training.fit.load_images", load_while_another_trains)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # where a run that was there from the start is gone on with
+    monkeypatch.setattr(sys, "argv", ["fit", *RECIPE, "--data", str(tiny_data), "--out", str(folder)])
+    with pytest.raises(InputError, match="holds a run already"):
+        fit.main()
+    assert list(contents(folder).values()) == list(contents(killed).values())
 
 
 def test_weights_of_a_network_that_is_built_otherwise_are_refused(

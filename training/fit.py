@@ -98,7 +98,8 @@ def begin(trainer: Trainer, run: Run, held: ExitStack, *, resume: bool) -> None:
     """Take the run folder for as long as `held` holds it. Raises InputError."""
     held.enter_context(locked(run.folder))
     if not resume:
-        should_resume(run.folder, asked=False)  # another process may have trained there meanwhile
+        if has_checkpoint(run.folder):  # another process may have trained there meanwhile
+            raise taken(run.folder)
         write_record(run, trainer)
         write_start(run)
 
@@ -121,10 +122,14 @@ def should_resume(folder: Path, asked: bool) -> bool:
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); name another folder with --out.") from error
     if exists and not asked and not restarted:
-        raise InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --out.")
+        raise taken(folder)
     if asked and not exists:
         raise InputError(f"{folder} holds no checkpoint, last.pt or best.pt, to go on from; begin it without --resume.")
     return asked or (restarted and exists)
+
+
+def taken(folder: Path) -> InputError:
+    return InputError(f"{folder} holds a run already: continue it with --resume, or name another folder with --out.")
 
 
 def parse_options() -> argparse.Namespace:
