@@ -34,7 +34,7 @@ class Checkpoint:
     validation: Tensor  # indices of the training set that were held out, int64
     source_revision: str  # of the code that trained, marked as dirty when it was more than one
     ancestors: dict[str, str] = field(default_factory=dict)  # sha256 of each file that it began with or learned from
-    training_state: dict[str, Any]  # optimizers, averages and the place in the epoch
+    training_state: dict[str, Any]  # optimizers, the place in the epoch, an average and the network that it follows
 
     @property
     def epoch(self) -> int:

@@ -60,9 +60,8 @@ def orthogonal(matrices: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor
     The coefficients are Muon's. Where one side is at least three times the other, singular values end between about
     0.65 and 1.2, which is as good as 1 here; of nearly square matrices the small ones stay small.
 
-    It multiplies in bfloat16 where the device does, as Muon's does, and else in float32: for all filters of `cifarnet`
-    a processor with AVX-512 but without its bfloat16 (two cores, the fastest of 15) took 155 ms in bfloat16 and 53 in
-    float32; confined to AVX2, 1,534 ms and 43.
+    It multiplies in bfloat16 where the device does, as Muon's does, and else in float32: a processor without it is
+    several times slower in bfloat16 (docs/training.md).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x: Tensor = matrices.to(fast_dtype(matrices.device))

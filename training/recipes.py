@@ -95,7 +95,7 @@ SEED_004 = Recipe(
     precision="fp32",
 )
 
-# Ours. Muon, label smoothing and alternating flip as in airbench (Jordan 2024); docs/training.md has what each gives.
+# Ours. Muon, label smoothing and alternating flip as in airbench (Jordan 2024); what each gives: docs/experiments.md.
 CIFARNET = Recipe(
     model="cifarnet",
     epochs=30,

@@ -1,4 +1,4 @@
-"""The training loop: one epoch, one validation, and the state that a resumed run needs."""
+"""A step, an epoch and a validation of a training run, and the state that a resumed one needs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
