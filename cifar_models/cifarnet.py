@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 _WHITENED = 2 * 3 * 2 * 2  # each principal patch of 2x2 RGB pixels, and its negative
 _HEAD_SCALE = 1 / 9  # airbench's: keeps the first logits small without a small learning rate for the head
+_LEAST_VARIANCE = 5e-4  # airbench's: added to each, so that directions of hardly any are not blown up
 
 
 class Stage(nn.Module):
@@ -67,11 +68,11 @@ class CifarNet(nn.Module):
         return logits
 
     @torch.no_grad()
-    def whiten(self, images: Tensor, *, eps: float = 5e-4) -> None:
+    def whiten(self, images: Tensor) -> None:
         """Set the frozen stem to the whitening transform of the 2x2 patches of `images` [n, 3, 32, 32]."""
         patches = F.unfold(images.float(), 2).transpose(1, 2).flatten(0, 1)
         variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-        filters = (vectors / (variances + eps).sqrt()).T.flip(0).reshape(-1, 3, 2, 2)
+        filters = (vectors / (variances + _LEAST_VARIANCE).sqrt()).T.flip(0).reshape(-1, 3, 2, 2)
         self.stem.weight.copy_(torch.cat([filters, -filters]))
 
 

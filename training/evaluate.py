@@ -13,6 +13,7 @@ from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import Parser, run_command
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
+from training.options import DATA
 from training.page import page, picture, section, table
 from training.run import EpochMetrics, read_metrics
 from training.tensorboard import write_test
@@ -28,7 +29,7 @@ def main() -> None:
         "images, and write a report beside it.",
     )
     parser.add_argument("run", type=Path, help="folder of the run, such as runs/cifarnet, or a checkpoint in it")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="the data it was trained on (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="the data it was trained on (default: data)")
     options = parser.parse_args()
     path = find_checkpoint(options.run)
     checkpoint, is_best = load_checkpoint(path), path.name == "best.pt"

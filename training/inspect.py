@@ -13,6 +13,7 @@ from cifar_models.atomic import saving
 from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import DEFAULT, create_model, find_model
+from training.options import DATA
 
 _COLUMNS, _ROWS = 8, 4
 _SCALE, _CAPTION = 3, 14  # times the pixels, and pixels of text under a picture
@@ -23,7 +24,7 @@ def main() -> None:
         prog="python -m training.inspect",
         description="Show how many images each label has, a grid of samples with their names, and a network's layers.",
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
     parser.add_argument("--model", default=DEFAULT, help=f"network to summarise (default: {DEFAULT})")
     parser.add_argument("--samples", type=Path, default=Path("runs/samples.png"), help="default: runs/samples.png")
     parser.add_argument("--classes", type=count, help="layers alone, for so many labels, without any images")

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from training.precision import fast_dtype
 
+_ITERATIONS = 3
+_TINY = 1e-7  # beside a norm: of a matrix of zeros there is no direction
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose every update is made orthogonal (Jordan et al. 2024, "Muon").
@@ -54,7 +57,7 @@ def of_one_shape(tensors: Iterable[Tensor]) -> Sequence[list[Tensor]]:
     return list(groups.values())
 
 
-def orthogonal(matrices: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor:
+def orthogonal(matrices: Tensor) -> Tensor:
     """The nearest (semi-)orthogonal matrices of [..., m, n], roughly: a quintic Newton-Schulz iteration.
 
     The coefficients are Muon's. Where one side is at least three times the other, singular values end between about
@@ -65,11 +68,11 @@ def orthogonal(matrices: Tensor, *, steps: int = 3, eps: float = 1e-7) -> Tensor
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x: Tensor = matrices.to(fast_dtype(matrices.device))
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + eps)
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     if is_tall:
         x = x.mT
-    for _ in range(steps):
+    for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     if is_tall:
