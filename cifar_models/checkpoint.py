@@ -3,7 +3,6 @@
 import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
+from cifar_models.presence import is_there
 
 _FORMAT = 1
 
@@ -85,8 +85,8 @@ class Checkpoint:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU. Raises InputError when it is missing, damaged, too large or of another format."""
     try:
-        if not S_ISREG(path.stat().st_mode):  # which, unlike is_file, says why it cannot look, on Python 3.14 too
-            raise FileNotFoundError(path)
+        if not (is_there(path) and path.is_file()):
+            raise InputError(f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt.")
         with enough_memory(f"There is no memory to read {path}; free some of it."):
             content = torch.load(path, map_location="cpu", weights_only=True)
         found = content.pop("format")
@@ -95,10 +95,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(**content)
     except InputError:
         raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"No checkpoint at {path}; `python -m training.fit` writes one to runs/<name>/best.pt."
-        ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # torch raises nearly anything on a damaged file

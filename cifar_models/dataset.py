@@ -14,6 +14,7 @@ from PIL import Image
 from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels, to_pixels
+from cifar_models.presence import is_there
 
 Split = Literal["train", "test"]
 Indices = npt.NDArray[np.int64]
@@ -139,7 +140,7 @@ def _load_official(root: Path, split: Split, download: bool) -> ImageSet:
         "or name another folder with --data."
     )
     folder, archive = root / _OFFICIAL_FOLDER, root / _OFFICIAL_ARCHIVE
-    if not (folder.exists() or archive.exists() or (download and _is_empty(root))):
+    if not (is_there(folder) or is_there(archive) or (download and _is_empty(root))):
         raise InputError(f"There are no data in {root}. {way_out}")
     try:
         data = _open_official(CIFAR10, root, split, download)
@@ -169,7 +170,7 @@ def _open_official(kind: Any, root: Path, split: Split, download: bool) -> Any:
 
 def _is_empty(root: Path) -> bool:
     """Or absent. In a folder with something else somebody looks for other images than CIFAR-10's."""
-    return not root.exists() or all(path.name.startswith(".") for path in root.iterdir())
+    return not is_there(root) or all(path.name.startswith(".") for path in root.iterdir())
 
 
 def split_validation(data: ImageSet, share: float, seed: int) -> tuple[Indices, Indices]:

@@ -162,8 +162,8 @@ class Manifest(Record):
     """Everything that a bundle says of itself."""
 
     # 2 knew no class_accuracies, confusion, selective and export_revision, which are none then, 3 no sharpening, 4 no
-    # license.
-    schema_version: Literal[2, 3, 4, 5] = 5
+    # license, 5 no files that were tried with wrong inputs.
+    schema_version: Literal[2, 3, 4, 5, 6] = 6
     checksum: Sha256 | None = None  # of manifest.json itself, with zeros in its place
     name: FileName
     license: License | None = None  # of weights and files, as whoever exported them said

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
 from cifar_models.manifest import License
+from cifar_models.presence import is_there
 from export.architectures import check_all_architectures
 from export.bundle import export_bundle
 from export.figures import accuracy_table, as_text, parity_table, size_text
@@ -94,10 +95,7 @@ def check_options(options: argparse.Namespace) -> None:
             f"--out {options.out}: a bundle's name has letters, digits, dots, dashes and underscores only."
         )
     try:
-        options.out.stat()  # which, unlike exists, says why it cannot look, on Python 3.14 too
-        precious = not is_bundle(options.out)
-    except (FileNotFoundError, NotADirectoryError):
-        precious = False
+        precious = is_there(options.out) and not is_bundle(options.out)
     except OSError as error:  # such as of too long a name
         raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error
     if precious:

@@ -21,4 +21,3 @@ class Comparison(StrEnum):
 # Of the weights rounded to float16 with the checkpoint: both are run in the same way.
 ROUNDED = frozenset({Comparison.LOGITS, Comparison.PROBABILITIES, Comparison.LABELS, Comparison.ACCURACIES})
 EVERY = frozenset(Comparison)
-LATER = frozenset({Comparison.WRONG_INPUTS})  # bundles of before 2026-11-29 were not compared so

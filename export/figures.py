@@ -23,7 +23,7 @@ def accuracy_table(manifest: Manifest) -> Rows:
         for name, show in shown.items():
             found = [artifact.evaluation(split) for artifact in manifest.artifacts]
             rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
-    return [*rows, ["size", *(size_text(artifact.bytes) for artifact in manifest.artifacts)]]
+    return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
 
 
 def selective_table(manifest: Manifest) -> Rows:

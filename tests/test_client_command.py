@@ -71,6 +71,7 @@ def test_a_name_that_is_no_text_is_written_as_it_is(server: ServerProcess, tmp_p
     ("arguments", "expected"),
     [
         (["docs/nothing.png"], "docs/nothing.png is not there; name a picture, or a folder of them."),
+        (["x" * 300], f"{'x' * 300} cannot be read (File name too long)."),
         (["serving/client"], "serving/client holds no picture: no file that ends with .bmp"),
         (["docs/ship.png", "--model", "nothing"], "There is no model 'nothing'"),
         (["docs/ship.png", "--url", "nowhere"], "'nowhere' is no address of a server"),

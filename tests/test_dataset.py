@@ -59,6 +59,10 @@ def test_only_pictures_are_read_and_in_the_order_of_their_names(tmp_path: Path) 
     assert np.array_equal(np.bincount(data.labels), [TRAIN_IMAGES + 2, TRAIN_IMAGES])
 
 
+def test_a_folder_that_cannot_be_looked_for_is_not_called_missing(tmp_path: Path) -> None:
+    assert "cannot be read: File name too long" in refusal(tmp_path / ("x" * 300))
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
 def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes | str) -> None:
     path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "017.png"

@@ -225,10 +225,8 @@ def test_a_checkpoint_may_be_named_that_is_the_best_one_and_one_that_is_missing_
     beginner: Path, evaluated: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(beginner, tmp_path / "run")
-    assert (
-        f"No checkpoint at {folder / 'lost.pt'};"
-        in command("training.evaluate", folder / "lost.pt", "--data", tiny_data, check=False).stderr
-    )
+    for name, words in (("lost.pt", f"No checkpoint at {folder / 'lost.pt'};"), ("x" * 300 + ".pt", "name too long")):
+        assert words in command("training.evaluate", folder / name, "--data", tiny_data, check=False).stderr
     command("training.evaluate", folder / "best.pt", "--data", tiny_data)
     assert set(named(contents(folder))) == set(named(contents(evaluated)))
 

@@ -242,6 +242,11 @@ def test_nothing_is_resumed_where_there_is_nothing(tiny_data: Path, tmp_path: Pa
     assert not (tmp_path / "none").exists()
 
 
+def test_a_run_that_cannot_be_looked_for_is_not_called_missing(tiny_data: Path, tmp_path: Path) -> None:
+    options = ("--resume", "--data", tiny_data, "--out", tmp_path / ("x" * 300))
+    assert "cannot be read (File name too long)" in command("training.fit", *RECIPE, *options, check=False).stderr
+
+
 def test_a_compiler_that_is_not_there_is_said_in_one_line(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,14 @@ def test_a_file_without_proof_is_found(bundle: Path, verify: Verify, change: Cal
     assert "is not proved" in verify(bundle)
 
 
+def test_wrong_inputs_must_have_been_tried_on_a_file_of_today(
+    tiny_bundle: Path, tmp_path: Path, verify: Verify
+) -> None:
+    bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    edit_manifest(bundle, lambda manifest: manifest["artifacts"][0]["parity"]["checks"].pop())
+    assert "wrong inputs answered missing" in verify(bundle)
+
+
 @pytest.mark.parametrize(
     ("key", "name", "allowed"),
     [
@@ -186,7 +194,7 @@ def on_evaluation(**values: Any) -> Callable[[Manifest], None]:
         (lambda manifest: manifest["input"].update(layout="NCHW"), "input.layout"),
         (lambda manifest: manifest["input"].update(shape=["batch", 32, 32, 1]), "input.shape"),
         (lambda manifest: manifest["input"].update(shape=[1, 32, 32, 3]), "input.shape"),
-        (lambda manifest: manifest.update(schema_version=6), "schema_version"),
+        (lambda manifest: manifest.update(schema_version=7), "schema_version"),
         (lambda manifest: manifest.pop("labels"), "labels"),
         (lambda manifest: manifest.update(labels=["cat"]), "labels"),
         (lambda manifest: manifest.update(labels=["cat"] * 10), "label"),
@@ -253,13 +261,6 @@ def test_a_torchscript_file_of_other_weights_is_found(tiny_bundle: Path, tmp_pat
     export_torchscript(Classifier("lenet", num_classes=len(LABELS)).eval(), path, description)
     edit_manifest(bundle, lambda manifest: manifest["artifacts"][2].update(describe(path)))
     assert f"{path} fails its golden images" in verify(bundle)
-
-
-def test_a_card_of_before_may_say_the_same_in_other_words(bundle: Path, verify: Verify) -> None:
-    card = bundle / "README.md"
-    card.write_text(card.read_text().replace("An image classifier", "Classifies images"))
-    edit_manifest(bundle, lambda manifest: manifest.update(card=describe(card)))
-    assert command("export.verify", bundle).stdout.endswith(f"{bundle} is what its manifest says.\n")
 
 
 def test_a_card_that_praises_another_figure_is_found(bundle: Path, verify: Verify) -> None:

@@ -4,13 +4,16 @@ Of another checkpoint than its best.pt, such as runs/NAME/last.pt, the report is
 """
 
 import json
+import os
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, evaluate
 from training.options import DATA
@@ -33,6 +36,12 @@ def main() -> None:
     options = parser.parse_args()
     path = find_checkpoint(options.run)
     checkpoint, is_best = load_checkpoint(path), path.name == "best.pt"
+    if steps := checkpoint.training_state["step"]:
+        raise InputError(
+            f"{path} is of a run that was stopped {steps} steps into epoch {checkpoint.epoch + 1}; go on with it by "
+            "--resume first, or evaluate best.pt."
+        )
+    history = read_metrics(path.parent)
     chosen_by = "validation accuracy" if is_best else f"its name, {path.name}"
     training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
     validation = training.subset(checkpoint.validation.numpy())
@@ -46,7 +55,7 @@ def main() -> None:
         "recipe": checkpoint.recipe,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
-    html = render(checkpoint, read_metrics(path.parent), report, evaluations)
+    html = render(checkpoint, history, report, evaluations)
     written = path.parent / ("report" if is_best else f"report-{path.stem}")
     for suffix, text in ((".json", json.dumps(report, indent=2) + "\n"), (".html", html)):
         with saving(written.with_name(written.name + suffix)) as partial:
@@ -60,7 +69,7 @@ def main() -> None:
 
 def find_checkpoint(run: Path) -> Path:
     """The checkpoint that is meant by a run's folder or by its own path."""
-    return run if run.suffix == ".pt" and not run.is_dir() else run / "best.pt"
+    return run if run.suffix == ".pt" and not os.path.isdir(run) else run / "best.pt"
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:
@@ -89,7 +98,7 @@ def render(
     test = evaluations[-1]
     return page(
         f"{checkpoint.architecture} on {checkpoint.data_name}",
-        f"<p>Epoch {checkpoint.epoch}, chosen by {report['chosen_by']}. "
+        f"<p>Epoch {checkpoint.epoch}, chosen by {escape(report['chosen_by'])}. "
         f"Probabilities at temperature {report['temperature']:.3f}, sharpened by {report['sharpening']:.3f} for a "
         "margin of 1, both fitted on validation; one view of each image.</p>",
         section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after calibration."),

@@ -18,6 +18,7 @@ from cifar_models.atomic import abandoned, saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.dataset import ImageSet, Indices, split_validation
 from cifar_models.errors import InputError
+from cifar_models.presence import is_there
 from cifar_models.revision import DIRTY, source_revision
 from training.model import NORMALISATION
 from training.recipe import DEFAULTS, Recipe
@@ -181,7 +182,7 @@ class Run:
 
     def newest(self) -> tuple[Path, Checkpoint]:
         """Of last.pt and best.pt the one that is further on: a full disk or a failed epoch may leave either behind."""
-        paths = [path for path in (self.last, self.best) if path.exists()]
+        paths = [path for path in (self.last, self.best) if is_there(path)]
         found = {path: load_checkpoint(path) for path in paths or [self.last]}
         return max(found.items(), key=lambda item: (item[1].epoch, item[1].training_state["step"]))
 
@@ -241,7 +242,7 @@ def take(descriptor: int, folder: Path) -> bool:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run in it can go on. Raises OSError when that cannot be seen."""
-    return any((folder / name).exists() for name in ("last.pt", "best.pt"))
+    return any(is_there(folder / name) for name in ("last.pt", "best.pt"))
 
 
 def remove_abandoned(*folders: Path) -> None:

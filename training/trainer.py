@@ -47,7 +47,7 @@ class Trainer:
         self.teacher = teacher
         self.batch_size = self.share_of_batch(len(training))
         self.dtype = compute_dtype(recipe, device)
-        advice = "free some of it, or try another --device or a smaller --model"
+        advice = "free some of it, or take another device or a smaller network"
         with enough_memory(f"{device} has no memory for the images and {recipe.model}; {advice}."):
             images, self.labels = on_device(training, device)
             self.images = lay_out(images, recipe.crop)
@@ -217,7 +217,7 @@ class Trainer:
 
         Raises InputError when there is no memory for them.
         """
-        advice = "free some of it, or try another --device"
+        advice = "free some of it, or take another device"
         with enough_memory(f"{self.device} has no memory to go on with {self.recipe.model}; {advice}."):
             if state["network"] is None:
                 self.model.load_state_dict(weights)

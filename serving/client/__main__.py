@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
+from cifar_models.presence import is_there
 from serving.client.clients import Client
 from serving.client.errors import ClassifyError
 
@@ -52,8 +53,11 @@ def find_pictures(path: Path) -> list[Path]:
 
     Raises InputError where nothing is.
     """
-    if not path.exists():
-        raise InputError(f"{path} is not there; name a picture, or a folder of them.")
+    try:
+        if not is_there(path):
+            raise InputError(f"{path} is not there; name a picture, or a folder of them.")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     if not path.is_dir():
         return [path]
     inside = (found.relative_to(path) for found in path.rglob("*") if found.suffix.lower() in _SUFFIXES)
