@@ -23,6 +23,7 @@ def accuracy_table(manifest: Manifest) -> Rows:
         for name, show in shown.items():
             found = [artifact.evaluation(split) for artifact in manifest.artifacts]
             rows.append([f"{split} {name}", *(show(one) if one else "" for one in found)])
+    # Not as `size_text` has it: a card is held to this table for ever, and those of before have small files in MB too.
     return [*rows, ["size", *(f"{artifact.bytes / 1e6:.1f} MB" for artifact in manifest.artifacts)]]
 
 

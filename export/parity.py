@@ -53,7 +53,7 @@ class Tolerance:
             case Comparison.ACCURACIES:
                 return self.accuracy
             case Comparison.WRONG_INPUTS:
-                return 0.0
+                return 0.0  # share of them
         return self.rows
 
 
@@ -117,7 +117,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
             compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
             *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.calibration, names=_EXTREME),
             *check_stability(run, threaded, evidence.real.images, found, tolerance.rows, batches=evidence.batches),
-            check_refusal(run),
+            check_refusal(run, tolerance.limit(Comparison.WRONG_INPUTS, evidence.calibration)),
         ]
     except Exception as error:  # each format raises its own
         raise ParityError(

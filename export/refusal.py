@@ -10,10 +10,10 @@ from export.comparison import Comparison
 from export.runner import Runner
 
 
-def check_refusal(run: Runner) -> Check:
-    """The share of wrong inputs that are answered; none may be."""
+def check_refusal(run: Runner, allowed: float | None) -> Check:
+    """The share of wrong inputs that are answered."""
     answers = [answered(run, images) for images in wrong_inputs()]
-    return Check(name=Comparison.WRONG_INPUTS, difference=float(np.mean(answers)), allowed=0.0)
+    return Check(name=Comparison.WRONG_INPUTS, difference=float(np.mean(answers)), allowed=allowed)
 
 
 def answered(run: Runner, images: npt.NDArray[np.generic]) -> bool:
