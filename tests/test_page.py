@@ -262,6 +262,46 @@ def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:
     assert np.array_equal(shown_pixels(card(page, "during.png")), seen_pixels(SHIP))
 
 
+def test_a_bundle_that_was_replaced_meanwhile_is_shown_as_it_is_now(page: Page) -> None:
+    change_models(page, lambda models: [{**model, "version": "0" * 12} for model in models])
+    bundle = page.get_by_role("region", name="Bundle")
+    expect(bundle).to_contain_text("0" * 12)
+    choose(page, picture_file("ship.png", SHIP))
+    expect(card(page, "ship.png").get_by_role("heading")).to_have_text("ship")
+    expect(bundle).not_to_contain_text("0" * 12)
+    expect(bundle).to_contain_text(card(page, "ship.png").locator("dd").last.inner_text().split()[1])
+
+
+def test_a_bundle_that_is_gone_gives_way_to_the_one_that_answers_now(page: Page) -> None:
+    change_models(page, lambda models: [{**models[0], "name": "gone", "default": True}])
+    expect(page.get_by_label("Which bundle answers")).to_have_value("gone")
+    choose(page, picture_file("ship.png", SHIP))
+    expect(card(page, "ship.png")).to_contain_text(f"by{DEFAULT}")
+    expect(page.get_by_label("Which bundle answers")).to_have_value(DEFAULT)
+
+
+def test_a_server_that_came_back_is_asked_what_it_has_once_it_answers(page: Page) -> None:
+    page.route("**/models", lambda route: route.abort(), times=1)
+    page.reload()
+    bundle = page.get_by_role("region", name="Bundle")
+    expect(bundle).to_contain_text("The server does not answer.")
+    choose(page, picture_file("ship.png", SHIP))
+    expect(card(page, "ship.png").get_by_role("heading")).to_have_text("ship")
+    expect(bundle.locator(".figure")).to_be_visible()
+
+
+def change_models(page: Page, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Have the page opened anew, with other bundles than the server has; from then on it is told the truth."""
+
+    def fulfill(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        route.fulfill(response=response, json={**content, "models": change(content["models"])})
+
+    page.route("**/models", fulfill, times=1)
+    page.reload()
+
+
 def test_of_one_picture_that_is_asked_for_its_own_answer_is_said(page: Page) -> None:
     page.route("**/classify?*", lambda route: route.abort(), times=1)
     choose(page, picture_file("old.png", SHIP))

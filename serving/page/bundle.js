@@ -17,6 +17,11 @@ export const chosen = () => select.value;
 
 export const isDefault = () => models.find((model) => model.name === chosen())?.default ?? true;
 
+/** Whether the file that answered is one of those shown here; another one may have taken its place meanwhile. */
+export const isShown = ({ name, version }) => models.some((model) => model.name === name && model.version === version);
+
+export const isLoading = () => loading !== undefined;
+
 /** `onChange` is called when another one is chosen, `onAgain` when the server shall be asked again. */
 export function startBundles({ onChange, onAgain }) {
   select.onchange = () => { showCard(); onChange(); };
@@ -41,6 +46,8 @@ export async function loadBundles() {
     state.textContent = `${trouble.title}. ${trouble.message}`;
     again.hidden = false;
     if (trouble.status === 401) throw trouble;
+  } finally {
+    if (!signal.aborted) loading = undefined;
   }
 }
 

@@ -43,6 +43,7 @@ export class Card {
   answer({ model, timing, label, probability, probabilities, confident, pixels }) {
     const verdict = [percent(probability), { true: "sure", false: "not sure" }[confident]].filter(Boolean);
     this.said = `${this.file.name}: ${label}, ${verdict.join(", ")}.`;
+    this.model = model;
     this.draw(pixels);
     this.show("answered", element("h3", { textContent: label }), makeVerdict(verdict));
     this.article.classList.toggle("unsure", confident === false);

@@ -1,6 +1,6 @@
 // The page: takes pictures in, has them classified, and shows what came of it.
 
-import { chosen, isDefault, loadBundles, startBundles } from "./bundle.js";
+import { chosen, isDefault, isLoading, isShown, loadBundles, startBundles } from "./bundle.js";
 import { Card } from "./card.js";
 import { classify } from "./classify.js";
 import { find } from "./element.js";
@@ -35,7 +35,11 @@ function askFor(some) {
 function onChange(card) {
   showCount();
   if (card.hasFailed && card.trouble.status === 401) askForKey();
+  else if (isNews(card) && !isLoading()) load();
 }
+
+/** Whether the server has other bundles than the page shows: it was changed, or has come back. */
+const isNews = (card) => (card.hasFailed ? card.trouble.status === 404 : card.isDone && !isShown(card.model));
 
 function showCount() {
   const done = cards.filter((card) => card.isDone).length;
