@@ -18,6 +18,7 @@ from browsing import (
     choose,
     chromium,
     drop,
+    hold,
     opened,
     paste,
     picture_file,
@@ -246,6 +247,40 @@ def test_nothing_on_it_breaks_a_rule_of_accessibility(
             )
         page.goto(f"{server.url}/docs")
         assert violations(page) == []
+
+
+def test_forced_colours_leave_what_is_chosen_and_what_is_held_over_the_page_to_be_seen(
+    browser: Browser, server: ServerProcess
+) -> None:
+    with opened(browser, server, forced_colors="active") as page:
+        lines = page.locator("fieldset span").evaluate_all(
+            "spans => spans.map((span) => parseFloat(getComputedStyle(span).borderBottomWidth) > 0)"
+        )
+        assert lines == [True, False, False]
+        intake = page.get_by_role("region", name="Show it a picture")
+        before = intake.screenshot()
+        dragged = hold(page, (picture_file("ship.png", SHIP),))
+        page.dispatch_event("main", "dragover", {"dataTransfer": dragged})
+        assert intake.screenshot() != before
+
+
+def test_what_is_printed_is_the_answers_and_who_gave_them(page: Page) -> None:
+    choose(page, picture_file("ship.png", SHIP))
+    expect(page.get_by_text("1 done", exact=True)).to_be_visible()
+    page.emulate_media(media="print")
+    expect(card(page, "ship.png")).to_be_visible()
+    expect(page.locator(".figure")).to_be_visible()
+    expect(page.locator("button:visible, .button:visible, nav:visible, pre:visible")).to_have_count(0)
+    bar = card(page, "ship.png").locator("i").first
+    assert bar.evaluate("bar => getComputedStyle(bar).printColorAdjust") == "exact"  # else a browser leaves it out
+
+
+def test_of_a_name_that_is_written_from_the_right_the_beginning_is_shown(page: Page) -> None:
+    name = f"{'سفينة ' * 20}.png"
+    choose(page, picture_file(name, SHIP))
+    shown = page.get_by_title(name)
+    assert shown.evaluate("name => name.scrollWidth > name.clientWidth")  # too long for its place
+    assert shown.evaluate("name => getComputedStyle(name).direction") == "rtl"
 
 
 def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:

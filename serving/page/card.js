@@ -97,7 +97,7 @@ export class Card {
     const image = element("img", { src: this.url, alt: "", loading: "lazy", decoding: "async" });
     image.onload = () => { size.textContent = describeSize(image.naturalWidth, image.naturalHeight); };
     image.onerror = () => image.remove();
-    const name = element("span", { title: this.file.name, textContent: this.file.name });
+    const name = element("span", { title: this.file.name, textContent: this.file.name, dir: "auto" });
     return element("p", { className: "source" }, image, element("span", {}, name, size));
   }
 }
