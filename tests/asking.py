@@ -72,6 +72,11 @@ class FakeTime:
         self.sleep(seconds)
 
 
+def again(response: httpx.Response) -> httpx.Response:
+    """The same as a new one, as a response belongs to one request."""
+    return httpx.Response(response.status_code, headers=response.headers, content=response.content)
+
+
 @dataclass
 class Script:
     """A server that gives one outcome after the other, and the last one for ever."""
@@ -86,8 +91,7 @@ class Script:
         outcome = self.outcomes[min(len(self.requests), len(self.outcomes)) - 1]
         if isinstance(outcome, Exception):
             raise outcome
-        # A response belongs to one request.
-        return httpx.Response(outcome.status_code, headers=outcome.headers, content=outcome.content)
+        return again(outcome)
 
 
 def mocked(kind: type[Client] | type[Blocking], handler: Handler, *, chance: float = 1.0, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from asking import KINDS, MODEL, URL, answer_all, answered, count_images, mocked, predictions, refused, write
+from asking import KINDS, MODEL, URL, again, answer_all, answered, count_images, mocked, predictions, refused, write
 from bodies import encode, pictures
 from conftest import ServerProcess
 from PIL import Image
@@ -135,6 +135,18 @@ def test_an_option_that_cannot_be_used_is_named(kind: Any, options: dict[str, An
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("all_proxy", "secret://proxy"), ("https_proxy", "http://proxy:port"), ("SSL_CERT_FILE", "no/such.pem")],
+)
+def test_an_environment_that_cannot_be_used_is_named(
+    kind: Any, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=f"the environment cannot be used: .* of .*{name.upper()}"):
+        kind(URL)
+
+
 # What the server refuses
 
 
@@ -186,6 +198,7 @@ def test_another_address_of_the_server_is_doubted(connect: Any, server: ServerPr
         (httpx.Response(200, content=b""), "bad_answer", "cannot be used"),
         (answered(2), "bad_answer", "2 predictions for 1 images"),
         (httpx.Response(302, headers={"Location": "/login"}), "http_302", "Found.*Is the client's address"),
+        (httpx.Response(308, headers={"Location": "https://there/classify"}), "http_308", "points to https://there/cl"),
         (httpx.Response(404, html="x" * 1000), "http_404", "Not Found.*x…'.*Is the client's address"),
         (httpx.Response(404, json={"detail": "Not Found"}), "http_404", "detail"),
         (httpx.Response(413, html="nginx"), "http_413", "nginx.*Shrink"),
@@ -199,7 +212,7 @@ def test_another_address_of_the_server_is_doubted(connect: Any, server: ServerPr
 def test_what_else_answers_is_told_with_the_way_out(
     kind: Any, response: httpx.Response, code: str, message: str
 ) -> None:
-    asked, _ = mocked(kind, lambda _: httpx.Response(response.status_code, content=response.content))
+    asked, _ = mocked(kind, lambda _: again(response))
     with pytest.raises(ClassifyError, match=message) as caught:
         asked.classify(pictures(1), model="a/b")
     assert (caught.value.code, caught.value.status) == (code, response.status_code)

@@ -154,6 +154,7 @@ def test_a_bundle_that_failed_is_not_asked_again(kind: Any) -> None:
         (refused(504, "deadline_passed"), "fewer at a time: batch_size=… of the client", "timeout"),  # of the server
         (httpx.ReadTimeout("timed out"), "timeout=… of the client waits longer", "retries"),
         (httpx.WriteTimeout(""), "timeout=… of the client waits longer", "retries"),
+        (httpx.PoolTimeout(""), "fewer at a time; timeout=… of the client waits longer", "Is the server running"),
     ],
 )
 def test_what_took_too_long_is_told_what_helps(kind: Any, outcome: Any, helps: str, does_not: str) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from serving.client.answers import Answer, Models
 from serving.client.api import Api, Batch, join
-from serving.client.errors import check_range
+from serving.client.errors import BadInput, check_range
 from serving.client.images import ImagesLike
 from serving.client.retries import SYSTEM_CLOCK, Clock, Outcome, Retries
 
@@ -28,7 +28,8 @@ class Client:
     - `batch_size` is how many images one request holds at most. What is too large for the server is sent in halves.
     - `transport` is one of httpx's, for certificates and Unix sockets of your own.
 
-    Raises BadInput when one of them cannot be used. Threads may share a client. `close` it, or use it in a `with`.
+    Proxies and certificates of the environment are used, as httpx does. Raises BadInput when one of all these cannot be
+    used. Threads may share a client. `close` it, or use it in a `with`.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Client:
         self._api = Api(url, api_key=api_key, batch_size=batch_size)
         self._retries = Retries(retries, timeout, _clock)
         self._sleep = _sleep
-        self._http = httpx.Client(transport=transport)
+        self._http = made(lambda: httpx.Client(transport=transport))
 
     def classify(
         self, images: ImagesLike, *, model: str | None = None, top_k: int | None = None, strict: bool = False
@@ -102,8 +103,8 @@ class Client:
 class AsyncClient:
     """`Client` for asyncio, with the same parameters and errors.
 
-    Of the requests of one call, at most `concurrency` are under way at the same time. `aclose` it, or use it in an
-    `async with`.
+    Of the requests of one call, at most `concurrency` are under way at the same time. It belongs to the event loop that
+    it was first used in. `aclose` it, or use it in an `async with`.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class AsyncClient:
         self._retries = Retries(retries, timeout, _clock)
         self._concurrency = concurrency
         self._sleep = _sleep
-        self._http = httpx.AsyncClient(transport=transport)
+        self._http = made(lambda: httpx.AsyncClient(transport=transport))
         self._encoding = asyncio.Lock()  # one thread at a time: two must not load the same Pillow picture
 
     async def classify(
@@ -175,6 +176,17 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def made(make: Callable[[], T]) -> T:
+    """One of httpx's clients, which look at the environment when they are made."""
+    try:
+        return make()
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise BadInput(
+            f"A proxy or the certificates of the environment cannot be used: {error}. Set right, or unset, what there "
+            "is of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
 
 
 def set_timeout(request: httpx.Request, seconds: float) -> None:

@@ -86,6 +86,8 @@ def may_pass(response: httpx.Response) -> bool:
 
 def way_out(response: httpx.Response, code: str) -> str:
     status = response.status_code
+    if response.has_redirect_location:
+        return f"It points to {shorten(response.headers['Location'])}. {_ELSEWHERE}"
     if code == "unknown_model":
         return "client.models() lists what can be asked for."
     if code == "not_ready" and not may_pass(response):
@@ -112,7 +114,10 @@ def read_error(response: httpx.Response) -> Error:
 
 
 def excerpt(response: httpx.Response) -> str:
-    text = response.text
+    return shorten(response.text)
+
+
+def shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_EXCERPT else f"{text[:_LONGEST_EXCERPT]}…"
 
 
@@ -124,7 +129,7 @@ def unreachable(error: httpx.RequestError, *, tried: str = "") -> ClassifyError:
     """The error that the lack of a response means."""
     if isinstance(error, httpx.DecodingError):
         return ClassifyError(f"The answer cannot be decompressed: {error}.", code="bad_answer", way_out=_ELSEWHERE)
-    is_slow = isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)  # which are not asked again
+    is_slow = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
     return Unavailable(
         f"No answer: {str(error) or type(error).__name__}.",
         code="timeout" if isinstance(error, httpx.TimeoutException) else "unreachable",
