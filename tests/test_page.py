@@ -264,6 +264,15 @@ def test_forced_colours_leave_what_is_chosen_and_what_is_held_over_the_page_to_b
         assert intake.screenshot() != before
 
 
+def test_without_javascript_it_says_so_and_offers_nothing_that_would_not_work(
+    browser: Browser, server: ServerProcess
+) -> None:
+    with opened(browser, server, java_script_enabled=False) as page:
+        intake = page.get_by_role("region", name="Show it a picture")
+        expect(intake.locator("noscript p")).to_be_visible()
+        expect(page.locator("button:visible, .button:visible, select:visible, pre:visible")).to_have_count(0)
+
+
 def test_what_is_printed_is_the_answers_and_who_gave_them(page: Page) -> None:
     choose(page, picture_file("ship.png", SHIP))
     expect(page.get_by_text("1 done", exact=True)).to_be_visible()
