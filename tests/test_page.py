@@ -284,12 +284,26 @@ def test_what_is_printed_is_the_answers_and_who_gave_them(page: Page) -> None:
     assert bar.evaluate("bar => getComputedStyle(bar).printColorAdjust") == "exact"  # else a browser leaves it out
 
 
-def test_of_a_name_that_is_written_from_the_right_the_beginning_is_shown(page: Page) -> None:
-    name = f"{'سفينة ' * 20}.png"
+def test_of_names_that_are_written_from_the_right_the_beginning_is_shown(page: Page) -> None:
+    label, name = f"{'سفينة ' * 20}", f"{'صورة ' * 20}.png"
+    change_answers(page, probabilities={label: 1.0})
     choose(page, picture_file(name, SHIP))
-    shown = page.get_by_title(name)
-    assert shown.evaluate("name => name.scrollWidth > name.clientWidth")  # too long for its place
-    assert shown.evaluate("name => getComputedStyle(name).direction") == "rtl"
+    for text in (label, name):
+        shown = page.get_by_title(text)
+        assert shown.evaluate("name => name.scrollWidth > name.clientWidth")  # too long for its place
+        assert shown.evaluate("name => getComputedStyle(name).direction") == "rtl"
+
+
+def test_many_labels_are_counted_and_named_on_demand(page: Page) -> None:
+    labels = [f"class {number}" for number in range(100)]
+    change_models(
+        page, lambda models: [{**model, "manifest": {**model["manifest"], "labels": labels}} for model in models]
+    )
+    bundle = page.get_by_role("region", name="Bundle")
+    row = bundle.locator("div").filter(has=page.get_by_text("Labels", exact=True))
+    expect(row.last.get_by_role("definition")).to_have_text("100")
+    bundle.get_by_text("How it was made").click()
+    expect(bundle.get_by_text("class 98, class 99")).to_be_visible()
 
 
 def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:

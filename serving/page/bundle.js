@@ -8,6 +8,8 @@ const state = find("bundle-state");
 const again = find("bundle-again");
 const card = find("bundle-card");
 
+const MOST_LABELS = 20; // named at once: more would leave no room for anything else
+
 let models = [];
 let failures = [];
 let loading;
@@ -79,16 +81,19 @@ function showCard() {
 function describe({ version, engine, manifest }) {
   const artifact = manifest.artifacts.find(({ sha256 }) => sha256.startsWith(version));
   const test = artifact?.evaluations.find(({ split }) => split === "test") ?? artifact?.evaluations[0];
-  const { origin } = manifest;
+  const { labels, origin } = manifest;
+  const names = labels.join(", ");
+  const isMany = labels.length > MOST_LABELS;
   const facts = {
     Version: code(version),
     Engine: code(engine),
     ...(artifact && { File: `${artifact.format}, ${artifact.precision}, ${(artifact.bytes / 1e6).toFixed(1)} MB` }),
     Network: `${manifest.architecture}, ${count(manifest.parameters)} parameters`,
     ...(test && { Calibration: `its confidence is off by ${percent(test.ece)} on average` }),
-    Labels: manifest.labels.join(", "),
+    Labels: isMany ? count(labels.length) : names,
   };
   const more = {
+    "All labels": isMany ? names : null,
     "Trained on": `${count(origin.training_images)} images of ${origin.data}`,
     "Held out": `${count(origin.validation_images)} images, to choose the epoch and the calibration`,
     Epoch: origin.epoch,

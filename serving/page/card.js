@@ -121,7 +121,7 @@ function makeBars(probabilities) {
 function makeBar(label, probability) {
   const bar = element("i", { ariaHidden: "true" });
   bar.style.setProperty("--share", `${100 * probability}%`);
-  const name = element("span", { textContent: label, title: label });
+  const name = element("span", { textContent: label, title: label, dir: "auto" });
   return element("li", {}, name, bar, element("b", { textContent: percent(probability) }));
 }
 
