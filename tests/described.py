@@ -35,3 +35,5 @@ def assert_described(response: httpx.Response, description: Description) -> None
         schema = {**answer["content"][media_type]["schema"], "components": description["components"]}
         errors = [error.message for error in OAS31Validator(schema).iter_errors(response.json())]
         assert errors == []
+        if response.is_error:
+            assert f"`{response.json()['error']['code']}`" in answer["description"]

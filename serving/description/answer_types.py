@@ -74,7 +74,7 @@ class Models(BaseModel):
 class Error(BaseModel):
     """Why a request was refused."""
 
-    code: str = Field(description="For programs: which kind of refusal it is")
+    code: str = Field(description="For programs: which kind of refusal it is, as the answer's description says")
     message: str = Field(description="For people: the value at fault, the rule, and the way out")
     index: int | None = Field(default=None, ge=0, description="The image at fault, from 0; absent where no image is")
 

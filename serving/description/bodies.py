@@ -51,20 +51,22 @@ def form(settings: Settings) -> dict[str, Any]:
         "maxItems": settings.max_images,
         "description": "Files, one picture each; they are answered in their order.",
     }
-    first, *others = FILE_FIELDS
-    aliases = {name: {**files, "description": f"Another name for `{first}`."} for name in others}
+    name, *others = FILE_FIELDS  # of which one will do: generated clients make nothing of a choice between fields
     return {
         "type": "object",
-        "description": "A form with one or more files. Its other fields are the options, and stand over the query's.",
-        "properties": {first: files, **aliases, **option_schemas()},
-        "anyOf": [{"required": [name]} for name in FILE_FIELDS],
+        "description": (
+            f"A form with one or more files, each named `{name}` (or {', '.join(f'`{other}`' for other in others)}). "
+            "Its other fields are the options, and stand over the query's."
+        ),
+        "properties": {name: files, **option_schemas()},
+        "required": [name],
         "additionalProperties": False,
     }
 
 
 def form_encoding() -> dict[str, Any]:
     # Nobody reads it of a part: what a file is stands in the file. But generated clients want to send one.
-    return {name: {"contentType": ", ".join(PICTURES)} for name in FILE_FIELDS}
+    return {FILE_FIELDS[0]: {"contentType": ", ".join(PICTURES)}}
 
 
 def json_object(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from serving.description.answers import REFUSED
 from serving.description.document import describe
 from serving.description.outline import field_list, prose, resolve
 from serving.description.samples import ADDRESS
@@ -103,8 +104,9 @@ def answer(response: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 
 
 def body(content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """The fields of an answer's body, and an example of it, where the document has them."""
-    details = described({**content["schema"], "description": ""}, document) if "$ref" in content["schema"] else ""
+    """The fields of an answer's body and an example, where the document has them; errors are in its introduction."""
+    schema = content["schema"]
+    details = described({**schema, "description": ""}, document) if "$ref" in schema and schema != REFUSED else ""
     example = json.dumps(content["example"], indent=1) if "example" in content else ""
     return (f"<details><summary>Its fields</summary>{details}</details>" if details else "") + (
         f'<pre tabindex="0"><code>{escape(example, quote=False)}</code></pre>' if example else ""
