@@ -72,6 +72,12 @@ def test_a_query_takes_rates_of_what_only_grows(figures: Figures, query: str) ->
     assert {name for name in _NAME.findall(query) if name in grows} == in_rate
 
 
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_joins_by_all_that_prometheus_adds(query: str) -> None:
+    """By some of it, a server that two jobs scrape has no partner but two, which is an error."""
+    assert " on (" not in query
+
+
 def test_a_code_that_a_query_asks_for_is_one_of_ours() -> None:
     codes = {refusal.code for refusal in Refusal.__subclasses__()}
     asked = {code for query in QUERIES for found in re.findall(r'code=~"([^"]*)"', query) for code in found.split("|")}
