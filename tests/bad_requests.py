@@ -32,6 +32,9 @@ class Bad:
 
 GOOD = pictures(1)[0]
 GOOD_PNG = encode(GOOD)
+HALF_PNG = GOOD_PNG[: len(GOOD_PNG) // 2]  # which can be opened
+HALF = base64(HALF_PNG)
+NOPE = field("model", "nope")
 GOOD_JPEG = encode(GOOD, "JPEG")
 GOOD_GIF = encode(GOOD[:, :, 0], "GIF")
 GIF_BLOCKS = 13 + 3 * (2 << (GOOD_GIF[10] & 7))  # after its header and its palette
@@ -92,7 +95,7 @@ def nested(depth: int) -> bytes:
 PICTURES = [
     Bad("no bytes as png", Body(b"", "image/png"), 400, "unreadable", 0),
     Bad("text as png", Body(TEXT, "image/png"), 400, "unreadable", 0),
-    Bad("truncated png", Body(GOOD_PNG[: len(GOOD_PNG) // 2], "image/png"), 400, "unreadable", 0),
+    Bad("truncated png", Body(HALF_PNG, "image/png"), 400, "unreadable", 0),
     Bad("truncated jpeg", Body(GOOD_JPEG[: len(GOOD_JPEG) // 2], "image/jpeg"), 400, "unreadable", 0),
     Bad("png header alone", Body(GOOD_PNG[:33], "image/png"), 400, "unreadable", 0),
     Bad("a format that is not taken", Body(encode(GOOD, "TIFF"), "image/png"), 400, "unreadable", 0),
@@ -208,13 +211,19 @@ OPTIONS = [
     Bad("strict perhaps in a form", form(part("images", GOOD_PNG), field("strict", "?")), 422, "unacceptable"),
     Bad("a number as model in json", document([GOOD.tolist()], model=3), 422, "unacceptable"),
     Bad("an unknown model in json", document([GOOD.tolist()], model="nope"), 404, "unknown_model"),
-    Bad("an unknown model in a form", form(part("images", GOOD_PNG), field("model", "nope")), 404, "unknown_model"),
+    Bad("an unknown model in a form", form(part("images", GOOD_PNG), NOPE), 404, "unknown_model"),
     Bad("strict in json and 64x48", document([base64(encode(WIDE))], strict=True), 422, "unacceptable", 0),
     Bad("strict in a form and 64x48", form(part("images", encode(WIDE)), field("strict", "1")), 422, "unacceptable", 0),
     Bad("top_k -1 in json", document([GOOD.tolist()], top_k=-1), 422, "unacceptable"),
     Bad("top_k x in a form", form(part("images", GOOD_PNG), field("top_k", "x")), 422, "unacceptable"),
     Bad("strict perhaps", png(GOOD), 422, "unacceptable", query="strict=perhaps"),
     Bad("an unknown model", png(GOOD), 404, "unknown_model", query="model=nope"),
+    # What no picture can change is said before it is decoded.
+    Bad("an unknown model for half a png", Body(HALF_PNG, "image/png"), 404, "unknown_model", query="model=nope"),
+    Bad("an unknown model for half a png in a form", form(part("images", HALF_PNG), NOPE), 404, "unknown_model"),
+    Bad("an unknown model for half a png in json", document([HALF], model="nope"), 404, "unknown_model"),
+    Bad("top_k 11 for half a png", Body(HALF_PNG, "image/png"), 422, "unacceptable", query="top_k=11"),
+    Bad("top_k 11 for half a png in json", document([HALF], top_k=11), 422, "unacceptable"),
     Bad("a path as model", raw(GOOD[None]), 404, "unknown_model", query="model=../cifarnet"),
 ]
 BAD_REQUESTS = [*PICTURES, *FORMS, *DOCUMENTS, *PIXELS, *TYPES, *OPTIONS]

@@ -12,7 +12,7 @@ from breakable import breakable
 from PIL import Image
 
 from cifar_models.picture import to_pixels
-from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, Unreadable
+from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnknownModel, Unreadable
 from serving.http.last_resort import end_worker
 from serving.settings import Settings
 
@@ -50,8 +50,11 @@ def test_a_damaged_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         async with breakable(monkeypatch) as (server, _):
-            with Image.open(io.BytesIO(file.getvalue()[:1000])) as picture, pytest.raises(Unreadable):
-                await server.classify_pictures([picture])
+            with Image.open(io.BytesIO(file.getvalue()[:1000])) as picture:
+                with pytest.raises(UnknownModel):  # which nothing in the picture can change
+                    await server.classify_pictures([picture], model="nope")
+                with pytest.raises(Unreadable):
+                    await server.classify_pictures([picture])
 
     asyncio.run(main())
 

@@ -72,24 +72,21 @@ class RequestReader:
         self._held = HeldBytes(limit, reserve=min(limit // 4, limit - settings.max_bytes))
 
     async def read(
-        self, request: Request, *, deadline: float, arrived: Callable[[int], None]
+        self,
+        request: Request,
+        *,
+        deadline: float,
+        arrived: Callable[[int], None],
+        check: Callable[[Options], object],
     ) -> tuple[Pixels, Options]:
         """The images, uint8 [n, 32, 32, 3] with n >= 1, and the options of a request.
 
-        Tells `arrived` how many images there are: one when the body is there, all when it has been parsed. Raises
-        Unreadable, TooLarge, UnsupportedType, Unacceptable or Busy, and DeadlinePassed when it takes longer than until
-        `deadline`, a time of the event loop's clock.
+        Tells `arrived` how many images there are: one when the body is there, all when it has been parsed. `check` may
+        raise a Refusal of the options before the pictures are decoded. Raises Unreadable, TooLarge, UnsupportedType,
+        Unacceptable or Busy, and DeadlinePassed when it takes longer than until `deadline`, a time of the event loop's
+        clock.
         """
-        try:
-            async with asyncio.timeout_at(deadline):
-                allowance = Allowance(deadline - asyncio.get_running_loop().time())
-                return await self._read(request, allowance, arrived)
-        except TimeoutError:
-            raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
-
-    async def _read(
-        self, request: Request, allowance: Allowance, arrived: Callable[[int], None]
-    ) -> tuple[Pixels, Options]:
+        allowance = Allowance(deadline - asyncio.get_running_loop().time())
         # The first of a name counts. Starlette's headers are looked for one by one, in text made anew for each.
         headers = dict(reversed(request.scope["headers"]))
         content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -100,12 +97,16 @@ class RequestReader:
         query = by_name(request.query_params.multi_items()) if request.scope["query_string"] else {}
         body = HeldBody(self._held)
         try:
-            await self._fill(body, request, headers.get(b"content-length", b"0"))
-            arrived(1)
-            threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
-            opened = await run(threads, parse, body.join(), content_type, query, allowance)
-            arrived(len(opened.images))
-            return await run(self._decoder(opened, body.size), decode_all, opened, allowance), opened.options
+            async with asyncio.timeout_at(deadline):
+                await self._fill(body, request, headers.get(b"content-length", b"0"))
+                arrived(1)
+                threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
+                opened = await run(threads, parse, body.join(), content_type, query, allowance)
+                arrived(len(opened.images))
+                check(opened.options)
+                return await run(self._decoder(opened, body.size), decode_all, opened, allowance), opened.options
+        except TimeoutError:
+            raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
         finally:
             body.give_back()
 

@@ -133,7 +133,7 @@ class Server:
         deadline = self._deadline()
         with request.scope.get(DISCONNECT) or Disconnect(), self._admission.visit() as visit:
             arrived = partial(self._admission.arrived, visit)
-            images, options = await self._reader.read(request, deadline=deadline, arrived=arrived)
+            images, options = await self._reader.read(request, deadline=deadline, arrived=arrived, check=self._find)
             trace.decoded(len(images))
             return await self._answer(images, options, deadline, trace)
 
@@ -141,6 +141,7 @@ class Server:
         """The same for pictures in memory. Raises a Refusal."""
         deadline = self._deadline()
         wanted = parse_options(options)
+        self._find(wanted)
         images = await self._reader.read_pictures(pictures, wanted, deadline=deadline)
         answer: dict[str, Any] = json.loads(await self._answer(images, wanted, deadline, Trace()))
         return answer
@@ -151,22 +152,24 @@ class Server:
         return asyncio.get_running_loop().time() + self._settings.timeout
 
     async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> bytes:
-        serving = self._find(options.model or self._settings.model)
-        serving.writer.check(options.top_k)  # before anything is computed
+        serving = self._find(options)  # whose engine may have broken meanwhile
         probabilities = await serving.batcher.classify(images, deadline=deadline, timings=trace)
         answer = serving.writer.write(probabilities, options.top_k, images if options.pixels else None)
         serving.metrics.classified(len(images))
         return answer
 
-    def _find(self, name: str) -> Serving:
-        serving = self._serving.get(name)
-        if serving is not None and serving.health.broken:
-            raise NotReady(f"The engine of {name!r} failed and is being tested; see /models.")
-        if serving is not None:
-            return serving
+    def _find(self, options: Options) -> Serving:
+        """The bundle that is asked for. Raises UnknownModel, NotReady, and Unacceptable for what it does not have."""
+        name = options.model or self._settings.model
         if name in self._failed:
             raise NotReady(f"The model {name!r} did not pass its checks and is not served; see /models.", soon=False)
-        raise UnknownModel(f"There is no model {name!r}; there are: {', '.join(self._serving)}.")
+        if name not in self._serving:
+            raise UnknownModel(f"There is no model {name!r}; there are: {', '.join(self._serving)}.")
+        serving = self._serving[name]
+        if serving.health.broken:
+            raise NotReady(f"The engine of {name!r} failed and is being tested; see /models.")
+        serving.writer.check(options.top_k)
+        return serving
 
     def models(self) -> dict[str, Any]:
         """GET /models: every bundle with its manifest, or with the reason why it is not served."""
