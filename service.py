@@ -70,7 +70,8 @@ class CifarClassifier:
     async def start(self) -> None:
         limit_heaps()
         prepare_pillow()
-        for name in ("", "bentoml", "uvicorn.error"):  # the loggers that BentoML gave handlers
+        logging.getLogger("uvicorn.error").handlers.clear()  # as root's, which get its lines too: each came twice
+        for name in ("", "bentoml"):  # the other loggers that BentoML gave handlers
             write_in_background(logging.getLogger(name))
         allow_connections(SETTINGS.max_connections)
         await SERVER.start()

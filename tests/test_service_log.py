@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
@@ -167,6 +168,15 @@ def test_a_flood_of_refused_requests_does_not_drown_the_log(server: ServerProces
     assert len(new) <= BURST + RATE * seconds + 1
     assert len(new) + sum(line.get("suppressed", 0) for line in new[1:]) <= 300
     assert Figures(client).total("cifar_requests_total", **labels) - counted == 300
+
+
+def test_a_line_of_uvicorn_is_written_once(tmp_path: Path) -> None:
+    with serving(tmp_path / "log") as server:
+        server.wait_until_ready()
+        with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=30) as connection:
+            connection.sendall(b"no HTTP\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert server.log.read_text().count("Invalid HTTP request received.\n") == 1
 
 
 def test_slow_requests_are_logged_even_where_no_others_are(tmp_path: Path) -> None:
