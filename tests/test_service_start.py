@@ -1,5 +1,6 @@
 """What a server does with its settings and its bundles before it answers."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,14 @@ def test_a_damaged_default_bundle_stops_the_start_with_one_line(tmp_path: Path, 
     flip_bit(bundle / file)
     (line,) = serve_in_vain(tmp_path, CIFAR_BUNDLES=str(tmp_path / "models")).splitlines()
     assert line.startswith(f"error: {bundle / file} ")
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\n"])
+def test_a_bundle_whose_name_nobody_can_write_stops_the_start_with_one_line(tmp_path: Path, name: bytes) -> None:
+    for each in (DEFAULT, os.fsdecode(name)):
+        copy_bundle(MODELS / DEFAULT, tmp_path / "models" / each)
+    (line,) = serve_in_vain(tmp_path, CIFAR_BUNDLES=str(tmp_path / "models")).splitlines()
+    assert line.startswith(f"error: CIFAR_BUNDLES={tmp_path / 'models'} holds {os.fsdecode(name)!r}, ")
 
 
 @without_cuda

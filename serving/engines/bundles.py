@@ -76,12 +76,17 @@ class LoadedBundle:
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
-    """The bundle folders in `folder`, by name; InputError when there is none."""
+    """The bundle folders in `folder`, by name; InputError when there is none, or one that nobody could ask for."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob(f"[!.]*/{MANIFEST}"))}
     if not found:
         raise InputError(
             f"CIFAR_BUNDLES={folder} holds no bundle (a folder with {MANIFEST}); `python -m export` makes one."
         )
+    for name in found:
+        if not name.isprintable():  # nor is a byte that is no UTF-8: no answer and no metric could hold it
+            raise InputError(
+                f"CIFAR_BUNDLES={folder} holds {name!r}, which is no name that a client can write; rename it."
+            )
     return found
 
 
