@@ -4,7 +4,7 @@ import pytest
 from bodies import DEFAULT
 from conftest import MODELS
 
-from serving.engines.bundles import EngineChoice
+from serving.engines.choice import EngineChoice
 from serving.engines.device import has_cuda
 from serving.engines.registry import ENGINES
 

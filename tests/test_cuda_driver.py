@@ -9,8 +9,9 @@ import pytest
 from engines import BUNDLE, CUDA, choice
 
 from cifar_models.errors import InputError
-from serving.engines import bundles, device
-from serving.engines.bundles import check_engine, load_bundle
+from serving.engines import device
+from serving.engines.bundles import load_bundle
+from serving.engines.choice import check_engine
 from serving.engines.device import has_cuda, pinned
 
 
@@ -69,7 +70,7 @@ def test_a_driver_that_does_not_work_is_no_reason_where_no_engine_for_it_is_inst
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driver(monkeypatch, code=999, name=b"CUDA_ERROR_UNKNOWN")
-    monkeypatch.setattr(bundles, "is_installed", lambda _: False)
+    monkeypatch.setattr("serving.engines.choice.is_installed", lambda _: False)
     assert load_bundle(BUNDLE, choice("auto")).degraded is None
 
 

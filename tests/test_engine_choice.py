@@ -12,7 +12,9 @@ from engines import BUNDLE, CUDA, ONNX, choice, without_cuda
 from cifar_models.bundle import BundleError, Probabilities, open_bundle
 from cifar_models.errors import InputError
 from serving.engines import bundles
-from serving.engines.bundles import LoadedBundle, check_engine, load_bundle
+from serving.engines.bundles import LoadedBundle, load_bundle
+from serving.engines.choice import check_engine
+from serving.engines.golden import check_golden, golden_images
 from serving.engines.onnx import OnnxCpu
 from serving.engines.registry import ENGINES, Engine
 from serving.engines.ways import Way
@@ -80,7 +82,7 @@ def load_with(monkeypatch: pytest.MonkeyPatch, engines: Mapping[str, Disguised |
         for name, kind in ENGINES.items()
     }
     monkeypatch.setattr(bundles, "ENGINES", kinds)
-    monkeypatch.setattr(bundles, "has_cuda", lambda: True)
+    monkeypatch.setattr("serving.engines.choice.has_cuda", lambda: True)
     return load_bundle(BUNDLE, choice("auto"))
 
 
@@ -88,7 +90,7 @@ def made_on_cuda(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Disguised])
     """From here on the machine has CUDA, and what is made so are its engines."""
     kinds = {name: replace(ENGINES[name], load=lambda *_: make()) for name in CUDA}
     monkeypatch.setattr(bundles, "ENGINES", {**ENGINES, **kinds})
-    monkeypatch.setattr(bundles, "has_cuda", lambda: True)
+    monkeypatch.setattr("serving.engines.choice.has_cuda", lambda: True)
 
 
 @pytest.mark.parametrize(("advantage", "taken"), [(0.5, 0), (1.9, 0), (2.1, 1)])
@@ -226,7 +228,7 @@ def test_nor_is_one_that_has_no_onnx_file_and_answers_on_cuda(monkeypatch: pytes
 
 def test_a_self_test_compares_with_the_golden_probabilities() -> None:
     loaded = load_bundle(BUNDLE, choice("onnxruntime-cpu-fp32"))
-    right = loaded.engine(loaded.golden_images())
-    loaded.check_golden(right)
+    right = loaded.engine(golden_images(loaded.bundle))
+    check_golden(loaded.bundle, loaded.engine_name, right)
     with pytest.raises(BundleError, match="golden images"):
-        loaded.check_golden(right[:, ::-1])
+        check_golden(loaded.bundle, loaded.engine_name, right[:, ::-1])

@@ -12,7 +12,8 @@ from engines import BUNDLE, CUDA, MAX_BATCH, ONNX, TORCH
 from cifar_models.bundle import BundleError, Probabilities
 from cifar_models.picture import Pixels
 from serving.engines import bundles, onnx
-from serving.engines.bundles import EngineChoice, load_bundle
+from serving.engines.bundles import load_bundle
+from serving.engines.choice import EngineChoice
 from serving.engines.onnx import OnnxBuckets, open_on_cpu
 from serving.engines.registry import ENGINES, Engine
 from serving.engines.staging import buckets
@@ -60,7 +61,7 @@ class WrongBucket(OnnxBuckets):
 def on_cuda(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Engine], max_batch: int) -> str | None:
     """What the server says of the device's engine, on a machine that seems to have one."""
     monkeypatch.setattr(bundles, "ENGINES", {**ENGINES, CUDA[0]: replace(ENGINES[CUDA[0]], load=lambda *_: make())})
-    monkeypatch.setattr(bundles, "has_cuda", lambda: True)
+    monkeypatch.setattr("serving.engines.choice.has_cuda", lambda: True)
     return load_bundle(BUNDLE, EngineChoice(CUDA[0], 1, max_batch, allow_fallback=True)).degraded
 
 

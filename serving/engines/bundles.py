@@ -1,6 +1,5 @@
 """Bundles in memory: each with an engine that has proved itself on this machine."""
 
-import importlib.util
 import logging
 import time
 from collections.abc import Sequence
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_models.bundle import MANIFEST, Bundle, BundleError, Probabilities, open_bundle
+from cifar_models.bundle import MANIFEST, Bundle, BundleError, open_bundle
 from cifar_models.cifar10 import IMAGE_SHAPE
 from cifar_models.errors import InputError
 from cifar_models.manifest import Artifact
-from cifar_models.picture import Pixels
-from serving.engines.device import DriverError, has_cuda
-from serving.engines.registry import AUTO, ENGINES, Engine
+from serving.engines.choice import EngineChoice, candidates, check_cuda
+from serving.engines.golden import check_golden, find_artifact, golden_images
+from serving.engines.registry import ENGINES, Engine
 from serving.engines.torchscript import give_back_memory
 from serving.engines.ways import classify_by_all
 
@@ -27,16 +26,6 @@ _TIMED = 5  # batches, of which the fastest counts: what disturbs a measurement 
 # the batches of ONNX Runtime on an H200, and 0.7 times in a server of one worker: it takes more of Python's time, which
 # the requests need too. And all workers shall take the same.
 _ADVANTAGE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class EngineChoice:
-    """What the operator wants of the engines; `name` is one of ENGINES or AUTO."""
-
-    name: str
-    threads: int
-    max_batch: int
-    allow_fallback: bool = False  # to the CPU, where CUDA was asked for and does not work
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +56,6 @@ class LoadedBundle:
         """Name (of the folder), version (of the file that computes) and engine, as every answer states them."""
         return {"name": self.bundle.folder.name, "version": self.artifact.sha256[:12], "engine": self.engine_name}
 
-    def golden_images(self) -> Pixels:
-        return golden_images(self.bundle)
-
-    def check_golden(self, probabilities: Probabilities) -> None:
-        """Raises BundleError when these are not the probabilities of the golden images."""
-        check_golden(self.bundle, self.engine_name, probabilities)
-
 
 def find_bundles(folder: Path) -> dict[str, Path]:
     """The bundle folders in `folder`, by name; InputError when there is none, or one that nobody could ask for."""
@@ -88,36 +70,6 @@ def find_bundles(folder: Path) -> dict[str, Path]:
                 f"CIFAR_BUNDLES={folder} holds {name!r}, which is no name that a client can write; rename it."
             )
     return found
-
-
-def check_engine(choice: EngineChoice) -> None:
-    """Raises InputError when the engine asked for is unknown, or needs what is not there: a device, or a library."""
-    if choice.name == AUTO:
-        return
-    if choice.name not in ENGINES:
-        raise InputError(f"CIFAR_ENGINE={choice.name!r} is no engine. There are: {', '.join((AUTO, *ENGINES))}.")
-    cuda = ENGINES[choice.name].cuda
-    if cuda and choice.allow_fallback:
-        return
-    if cuda:
-        try:
-            check_cuda()
-        except InputError as error:
-            raise InputError(
-                f"CIFAR_ENGINE={choice.name!r} needs a CUDA device. {error} CIFAR_ALLOW_FALLBACK=true lets the CPU "
-                "answer, CIFAR_ENGINE=auto takes what there is."
-            ) from error
-    if not is_installed(choice.name):
-        raise InputError(
-            f"CIFAR_ENGINE={choice.name!r} needs {library(choice.name)}, which is not installed here; install it, or "
-            "let CIFAR_ENGINE=auto take what there is."
-        )
-
-
-def check_cuda() -> None:
-    """Raises InputError when there is no CUDA device, or a driver that does not work."""
-    if not has_cuda():
-        raise InputError("The driver finds no CUDA device.")
 
 
 def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:
@@ -146,33 +98,6 @@ def start_best(bundle: Bundle, choice: EngineChoice, reasons: dict[str, str]) ->
     return None
 
 
-def candidates(choice: EngineChoice) -> tuple[list[str], list[str]]:
-    """Engines on CUDA and on the CPU, of which the first that passes is taken; on CUDA see `choose`."""
-    cpu = [name for name, kind in ENGINES.items() if not kind.cuda]
-    if choice.name == AUTO:
-        return [name for name, kind in ENGINES.items() if kind.cuda and expects_cuda() and is_installed(name)], cpu
-    if not ENGINES[choice.name].cuda:
-        return [], [choice.name]
-    return [choice.name], cpu if choice.allow_fallback else []
-
-
-def expects_cuda() -> bool:
-    """Also where the driver fails: engines that should run there shall say so."""
-    try:
-        return has_cuda()
-    except DriverError:
-        return True
-
-
-def is_installed(name: str) -> bool:
-    """The server's own requirements hold no torch, and that is no fault to report."""
-    return importlib.util.find_spec(library(name)) is not None
-
-
-def library(name: str) -> str:
-    return "torch" if name.startswith("torchscript") else "onnxruntime"
-
-
 def start_engines(
     bundle: Bundle, names: Sequence[str], choice: EngineChoice, reasons: dict[str, str]
 ) -> dict[str, Engine]:
@@ -195,30 +120,6 @@ def start_engine(bundle: Bundle, name: str, choice: EngineChoice) -> Engine:
     for probabilities in classify_by_all(engine.ways(), golden_images(bundle)):
         check_golden(bundle, name, probabilities)
     return engine
-
-
-def golden_images(bundle: Bundle) -> Pixels:
-    with np.load(bundle.path(bundle.manifest.golden), allow_pickle=False) as golden:
-        return np.asarray(golden["images"])
-
-
-def check_golden(bundle: Bundle, name: str, probabilities: Probabilities) -> None:
-    bundle.check_golden(find_artifact(bundle, name), lambda _: probabilities, atol=tolerance(bundle, name))
-
-
-def tolerance(bundle: Bundle, name: str) -> float:
-    """Of a probability. On CUDA a logit may differ, and a steep calibration makes more of that, as the gate knows."""
-    kind = ENGINES[name]
-    steepness = bundle.manifest.calibration.steepness if kind.cuda else 1.0
-    return kind.atol * max(1.0, steepness)
-
-
-def find_artifact(bundle: Bundle, name: str) -> Artifact:
-    key = ENGINES[name].artifact
-    artifact = bundle.manifest.find(key)
-    if artifact is None:
-        raise BundleError(f"The bundle has no {key}.")
-    return artifact
 
 
 def choose(engines: dict[str, Engine], max_batch: int) -> tuple[str, Engine]:

@@ -20,7 +20,8 @@ from serving.batching.niceness import let_the_event_loop_go_first
 from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.engines.bundles import EngineChoice, check_engine, find_bundles, load_bundle
+from serving.engines.bundles import find_bundles, load_bundle
+from serving.engines.choice import EngineChoice, check_engine
 from serving.errors import NotReady, UnknownModel
 from serving.http.disconnect import KEY as DISCONNECT
 from serving.http.disconnect import Disconnect

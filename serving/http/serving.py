@@ -10,6 +10,7 @@ import numpy as np
 from serving.batching.batcher import Batcher
 from serving.batching.health import Health
 from serving.engines.bundles import LoadedBundle
+from serving.engines.golden import check_golden, golden_images
 from serving.http.last_resort import end_worker
 from serving.http.predictions import PredictionWriter
 from serving.observing.metrics import Metrics, ModelMetrics
@@ -43,11 +44,11 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
     """Put a batcher in front of a bundle's engine; its golden images are what tests it later."""
 
     async def self_test() -> None:
-        images = await asyncio.to_thread(loaded.golden_images)
+        images = await asyncio.to_thread(golden_images, loaded.bundle)
         deadline = asyncio.get_running_loop().time() + settings.timeout
         parts = np.array_split(images, ceil(len(images) / settings.max_queue))  # more could not wait at once
         probabilities = [await batcher.classify(part, deadline=deadline) for part in parts]
-        await asyncio.to_thread(loaded.check_golden, np.concatenate(probabilities))
+        await asyncio.to_thread(check_golden, loaded.bundle, loaded.engine_name, np.concatenate(probabilities))
         if (seconds := batcher.oldest) > patience:
             raise RuntimeError(f"one of its lanes has had a batch for {seconds:.1f} s")
 
