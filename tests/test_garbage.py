@@ -17,7 +17,7 @@ from batching import PATIENCE, Desk, Engine, numbered
 from breakable import over_tcp
 
 from serving.errors import DeadlinePassed, EngineFailed, Unreadable
-from serving.http.request import run
+from serving.http.threads import run
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"

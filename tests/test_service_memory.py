@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from wire import PATIENCE, connected, post_head
 
-from serving.http.request import run
+from serving.http.threads import run
 
 
 @pytest.fixture(scope="module")

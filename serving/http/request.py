@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -30,10 +30,10 @@ from serving.decoding.pictures import (
     size_of,
 )
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnsupportedType
+from serving.http.threads import run
 from serving.observing.trace import trace_of
 from serving.settings import Settings
 
-T = TypeVar("T")
 Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pixels, or why it is none of these
 Parser: TypeAlias = "Callable[[bytes, str, Mapping[str, str], Allowance], Opened]"  # of body, content type and query
 
@@ -245,28 +245,3 @@ def decode_all(opened: Opened, allowance: Allowance) -> Pixels:
             allowance.take(size_of(picture.info) - known)  # what stood behind the pixels
         decoded.append(image)
     return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
-
-
-async def run(threads: Executor | None, function: Callable[..., T], *args: object) -> T:
-    """In one of the threads, or here and now.
-
-    Nothing is held when it ends: who is cancelled waits for a thread that has begun, and takes the arguments from one
-    that has not.
-    """
-    if threads is None:
-        return function(*args)
-    work = [args]
-    future = threads.submit(lambda: function(*work.pop()))
-    try:
-        return await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
-        if future.cancel():
-            work.clear()  # the executor keeps what was cancelled until its turn
-        ended, loop = asyncio.Event(), asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
-        while not ended.is_set():
-            with suppress(asyncio.CancelledError):
-                await ended.wait()
-        raise
-    finally:
-        del future  # what was raised holds this frame, and would hold itself, with all that was decoded, through it
