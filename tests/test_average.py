@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from conftest import OWN_PROCESS, command
+from runs import assert_same, kill_after_an_epoch
 from test_recipes import few_images
-from test_training import assert_same, kill_after_an_epoch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import TEST_IMAGES, TINY_MODEL, command
 from PIL import Image
+from runs import contents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from test_training import contents
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from commands import Followed, run
 from conftest import OWN_PROCESS, ROOT, command, started
+from runs import assert_same, contents
 from test_recipes import few_images
-from test_training import assert_same, contents
 
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.errors import InputError

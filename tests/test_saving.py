@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from runs import too_large
 from test_recipes import few_images
-from test_training import too_large
 from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from test_training import refusal
+from runs import refusal
 
 from cifar_models.checkpoint import load_checkpoint
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from test_training import too_large
+from runs import too_large
 
 from cifar_models.command import run_command
 from training.fit import parse_options
