@@ -1,0 +1,111 @@
+"""Folders of pictures become labelled images; what cannot be used is refused in one line."""
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TEST_IMAGES, TRAIN_IMAGES, command, tiny_images, write_tiny_data
+from PIL import Image
+
+from cifar_models.cifar10 import LABELS
+from cifar_models.dataset import Split, load_images
+from cifar_models.errors import InputError
+
+
+@pytest.mark.parametrize(("split", "count", "seed"), [("train", TRAIN_IMAGES, 1), ("test", TEST_IMAGES, 2)])
+def test_every_picture_has_the_label_of_its_folder(tiny_data: Path, split: Split, count: int, seed: int) -> None:
+    data = load_images(tiny_data, split)
+    assert data.classes == LABELS
+    assert len(data) == 10 * count
+    assert data.labels.dtype == np.int64
+    for label in range(10):
+        assert np.array_equal(data.images[data.labels == label], tiny_images(label, count, seed))
+
+
+def test_classes_of_ones_own_are_taken_from_the_folders_in_alphabetical_order(tmp_path: Path) -> None:
+    data = load_images(write_tiny_data(tmp_path, ("zebra", "apple", "Moon")), "train")
+    assert data.classes == ("Moon", "apple", "zebra")
+    assert np.array_equal(data.images[data.labels == 0], tiny_images(2, TRAIN_IMAGES, 1))
+    assert np.array_equal(np.bincount(data.labels), [TRAIN_IMAGES] * 3)
+
+
+def test_only_pictures_are_read_and_in_the_order_of_their_names(tmp_path: Path) -> None:
+    folder = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "cat"
+    Image.new("L", (50, 40), 77).save(folder / "b.jpeg")
+    Image.new("RGB", (32, 32), (66, 66, 66)).save(folder / "a.JPG")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "._000.png").write_bytes(b"what macOS knows of 000.png")
+    (folder.parent / "README.md").write_text("no class")
+    data = load_images(tmp_path, "train")
+    assert np.array_equal(data.images[:TRAIN_IMAGES], tiny_images(0, TRAIN_IMAGES, 1))
+    assert data.images[TRAIN_IMAGES : TRAIN_IMAGES + 2, 16, 16, 0].tolist() == [66, 77]
+    assert np.array_equal(np.bincount(data.labels), [TRAIN_IMAGES + 2, TRAIN_IMAGES])
+
+
+def test_a_folder_that_cannot_be_looked_for_is_not_called_missing(tmp_path: Path) -> None:
+    assert "cannot be read: File name too long" in refusal(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
+def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes | str) -> None:
+    path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "017.png"
+    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:500])
+    assert str(path) in refusal(tmp_path)
+
+
+def test_a_picture_whose_note_confuses_the_decoder_is_named(tmp_path: Path) -> None:
+    path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "004.png"
+    written = path.read_bytes()
+    profile = b"iCCP" + b"icc\0"  # and behind its name nothing, where Pillow looks for the kind of its compression
+    chunk = struct.pack(">I", 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    path.write_bytes(written[:-12] + chunk + written[-12:])  # before IEND
+    # In a process of its own: in one that has loaded the server, Pillow skips it.
+    done = command("training.inspect", "--data", tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path} is not a readable picture (")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_hidden_folder_is_no_class(tmp_path: Path, split: str) -> None:
+    (write_tiny_data(tmp_path, ("cat", "dog")) / split / ".ipynb_checkpoints").mkdir()
+    assert load_images(tmp_path, "train").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_folder_that_one_split_lacks_is_named(tmp_path: Path, split: str) -> None:
+    shutil.rmtree(write_tiny_data(tmp_path, ("cat", "dog", "eel")) / split / "dog")
+    assert f"{tmp_path / split} has no folder dog" in refusal(tmp_path)
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    write_tiny_data(tmp_path, ("cat", "dog"))
+    for split in ("train", "test"):
+        (tmp_path / split / "eel").mkdir()
+    assert str(tmp_path / "train" / "eel") in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [(), ("cat",)])
+def test_fewer_than_two_class_folders_are_refused(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    (write_tiny_data(tmp_path, classes) / "train").mkdir(exist_ok=True)
+    assert f"{tmp_path / 'train'} holds {len(classes)} class folders" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["\udcc4pfel", "line\nbreak"])
+def test_a_class_folder_whose_name_is_no_text_is_named(tmp_path: Path, name: str) -> None:
+    assert f"has a folder {name!r}, which is no text" in refusal(write_tiny_data(tmp_path, ("cat", name)))
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"")
+    assert "is neither a folder of data nor" in refusal(tmp_path / "images.zip")
+
+
+def refusal(root: Path) -> str:
+    """The one line that answers the attempt to load what is in `root`."""
+    with pytest.raises(InputError) as caught:
+        load_images(root, "train", download=True)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
