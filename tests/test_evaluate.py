@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TEST_IMAGES, TINY_MODEL, command
+from html_page import Page
 from PIL import Image
 from runs import contents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
@@ -20,11 +20,8 @@ from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import load_images
-from cifar_models.metrics import wilson_interval
 from training import evaluate
 from training.charts import confusion_chart
-
-PUBLISHED = 1e-4  # to which the published values are rounded
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +53,6 @@ def report(evaluated: Path) -> dict[str, Any]:
 def split(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
-
-
-@pytest.mark.parametrize(
-    ("right", "count", "low", "high"),
-    [
-        *((0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (1, 1, 0.2065, 1.0)),
-        *((50, 100, 0.4038, 0.5962), (9000, 10_000, 0.8940, 0.9057)),
-    ],
-)
-def test_wilson_s_interval_has_its_known_values(right: int, count: int, low: float, high: float) -> None:
-    assert wilson_interval(right / count, count) == pytest.approx((low, high), abs=PUBLISHED)
 
 
 def test_the_accuracy_is_that_of_the_best_checkpoint(
@@ -266,41 +252,3 @@ def predictions(folder: Path, data: Path, split: str, name: str = "best.pt") -> 
     with torch.inference_mode():
         logits, _ = checkpoint.classifier()(torch.from_numpy(images.images))
     return logits.double(), torch.from_numpy(images.labels)
-
-
-class Page(HTMLParser):
-    """A page's elements, those left open, and all that its attributes and styles refer to."""
-
-    VOID = ("meta", "img", "br", "hr", "link", "input")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[str] = []
-        self.sources: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def count(self, tag: str) -> int:
-        return self.elements.count(tag)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
-        self.sources += [part for _, value in attrs for part in urls(value or "")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        assert "@import" not in data
-        self.sources += urls(data)
-
-
-def urls(style: str) -> list[str]:
-    return [part.split(")")[0].strip("'\" ") for part in style.split("url(")[1:]]

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from cifar_models.metrics import accuracy, negative_log_likelihood, reliability
+from cifar_models.metrics import accuracy, negative_log_likelihood, reliability, wilson_interval
 
 # Two classes. Sure (0.95): one right, one wrong. Fairly sure (0.65): right. Hardly sure (0.55): wrong.
 EXAMPLE = np.array([[0.95, 0.05], [0.05, 0.95], [0.35, 0.65], [0.55, 0.45]])
 EXAMPLE_LABELS = np.array([0, 0, 1, 1])
+PUBLISHED = 1e-4  # to which the published values are rounded
 
 
 def test_calibration_error_of_a_hand_computed_example() -> None:
@@ -39,3 +40,14 @@ def test_likelihood_of_an_impossible_label_is_finite() -> None:
 
 def test_a_perfect_answer_has_no_negative_likelihood() -> None:
     assert str(negative_log_likelihood(np.array([[1, 0]], np.float32), np.array([0]))) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [
+        *((0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (1, 1, 0.2065, 1.0)),
+        *((50, 100, 0.4038, 0.5962), (9000, 10_000, 0.8940, 0.9057)),
+    ],
+)
+def test_wilson_s_interval_has_its_known_values(right: int, count: int, low: float, high: float) -> None:
+    assert wilson_interval(right / count, count) == pytest.approx((low, high), abs=PUBLISHED)
