@@ -15,10 +15,11 @@ import pytest
 import torch
 from conftest import ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command, started
 from runs import RECIPE, SMALL, whole_run
+from torch import nn
 
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.dataset import load_images, split_validation
-from cifar_models.registry import list_models
+from cifar_models.registry import ARCHITECTURES, Architecture, list_models
 from export.__main__ import BUNDLE_NAME
 from training import fit
 from training.recipes import RECIPES
@@ -82,6 +83,21 @@ def test_a_compiled_network_trains_to_the_same(
     plain, compiled = load_checkpoint(whole / "best.pt"), load_checkpoint(tmp_path / "run" / "best.pt")
     assert set(compiled.weights) == set(plain.weights)
     assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=0.02)
+
+
+def test_a_network_of_ones_own_needs_no_filters(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the default recipe has an optimizer for them."""
+
+    def perceptron(*, num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
+
+    monkeypatch.setitem(ARCHITECTURES, "perceptron", Architecture(build=perceptron))
+    options = ("--model", "perceptron", "--epochs", "1", "--validation", "0.2", "--data", str(tiny_data))
+    monkeypatch.setattr(sys, "argv", ["fit", *options, "--out", str(tmp_path / "run")])
+    assert fit.main() == 0
+    assert load_checkpoint(tmp_path / "run" / "best.pt").architecture == "perceptron"
 
 
 def test_training_never_opens_the_test_images(tiny_data: Path, tmp_path: Path) -> None:

@@ -12,21 +12,20 @@ from training.recipe import Recipe
 
 
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """The recipe's optimizer, or Muon for convolution filters and SGD for the rest. Frozen parameters are left out."""
+    """The recipe's optimizer, or Muon for convolution filters and SGD for the rest. Frozen parameters are left out.
+
+    No group is empty: a network may have no filters, or neither biases nor batch norm.
+    """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adam":
         optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(trained, lr=recipe.lr, fused=True)]
     elif recipe.optimizer == "sgd":
         optimizers = [build_sgd(trained, recipe)]
     else:
-        optimizers = [
-            build_sgd([parameter for parameter in trained if parameter.ndim != 4], recipe),
-            Muon(
-                [parameter for parameter in trained if parameter.ndim == 4],
-                lr=recipe.filter_lr,
-                momentum=recipe.momentum,
-            ),
-        ]
+        filters = [parameter for parameter in trained if parameter.ndim == 4]
+        optimizers = [build_sgd([parameter for parameter in trained if parameter.ndim != 4], recipe)]
+        if filters:
+            optimizers.append(Muon(filters, lr=recipe.filter_lr, momentum=recipe.momentum))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
@@ -34,11 +33,12 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opt
 
 
 def build_sgd(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.SGD:
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.SGD(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
+        [group for group in groups if group["params"]],
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov and recipe.momentum > 0,
