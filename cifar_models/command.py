@@ -1,6 +1,7 @@
 """A command: its options, and how it ends."""
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -61,5 +62,16 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
         print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # whoever read what is printed has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        end_output()
         sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        sys.stderr.write(f"error: What is printed cannot be written ({error.strerror}); make room where it goes.\n")
+        end_output()
+        sys.exit(2)
+
+
+def end_output() -> None:
+    """Let nothing more be printed, what the interpreter still has to write at its end neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from conftest import ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command, started
 from runs import RECIPE, SMALL, whole_run
 from torch import nn
@@ -124,6 +126,18 @@ def test_a_reader_who_has_left_before_a_short_output_is_noticed_too() -> None:
     done = subprocess.run(line, cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_disk_too_full_for_what_is_printed_is_said_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    run = (*SMALL, "--epochs", "1", "--data", str(tiny_data), "--out", str(tmp_path / "run"))
+    for options in (["--list"], [*run]):
+        with Path("/dev/full").open("w") as full, TemporaryFile("w+") as errors:
+            process = Command("training.fit", options, folder=ROOT, stdout=full, stderr=errors)
+            assert process.wait() == 2
+            errors.seek(0)
+            (line,) = errors.read().splitlines()
+            assert line.startswith("error: What is printed cannot be written (No space left on device); ")
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:
