@@ -183,6 +183,17 @@ def test_labels_with_dollar_signs_are_written_as_they_are() -> None:
     assert "$x$" in svg
 
 
+def test_labels_of_any_script_are_written_as_they_are() -> None:
+    assert "猫" in confusion_chart(np.eye(2), ["猫", "犬"])  # which the font that lays the chart out does not have
+
+
+def test_the_page_is_utf_8_whatever_the_locale(beginner: Path, tiny_data: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(beginner, tmp_path / "run")
+    ascii_alone: dict[str, Any] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command("training.evaluate", run, "--data", tiny_data, **ascii_alone)
+    assert "→" in (run / "report.html").read_text(encoding="utf-8")
+
+
 def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:
     before, after = named(contents(beginner)), named(contents(evaluated))
     assert set(after) - set(before) == {"report.json", "report.html", "events.out.tfevents.test"}

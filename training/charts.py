@@ -1,6 +1,7 @@
 """The pictures of a report, as SVG that takes the page's own colours."""
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -44,7 +45,10 @@ def chart(width: float, height: float) -> Iterator[tuple[Axes, list[str]]]:
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
         yield axes, svg
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        with warnings.catch_warnings():
+            # Text stays text, which the reader's fonts draw.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
         plt.close(figure)
     text = buffer.getvalue()
     for drawn, shown in _OF_THE_PAGE.items():

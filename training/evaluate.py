@@ -59,7 +59,7 @@ def main() -> None:
     written = path.parent / ("report" if is_best else f"report-{path.stem}")
     for suffix, text in ((".json", json.dumps(report, indent=2) + "\n"), (".html", html)):
         with saving(written.with_name(written.name + suffix)) as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")  # as the page says of itself, whatever the locale
     if is_best:
         write_test(path.parent, checkpoint.recipe["tensorboard"], evaluations[-1].right)
     for evaluation in evaluations:
