@@ -20,6 +20,7 @@ Split = Literal["train", "test"]
 Indices = npt.NDArray[np.int64]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
+_OTHER_PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 _OFFICIAL_FOLDER = "cifar-10-batches-py"
 _OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
 
@@ -115,11 +116,19 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Hidden files are some program's own, as the ._NAME.png that macOS leaves beside each picture on other disks."""
-    found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    paths = sorted(path for path in found if path.suffix.lower() in _SUFFIXES)
+    """Hidden files are some program's own, as the ._NAME.png that macOS leaves beside each picture on other disks.
+
+    Raises InputError for what somebody may take for a picture of the label, and would not be one.
+    """
+    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = [path for path in found if path.suffix.lower() in _SUFFIXES]
     if not paths:
         raise InputError(f"{folder} holds no picture; put .png or .jpg files there or remove the folder.")
+    for path in found:
+        if path.suffix.lower() in _OTHER_PICTURES:
+            raise InputError(f"{path} is neither PNG nor JPEG, and would be left out; convert or remove it.")
+        if path.suffix.lower() not in _SUFFIXES and path.is_dir():
+            raise InputError(f"{path} is a folder, and its pictures would be left out; put them into {folder}.")
     yield from paths
 
 

@@ -45,6 +45,19 @@ def test_only_pictures_are_read_and_in_the_order_of_their_names(tmp_path: Path) 
     assert np.array_equal(np.bincount(data.labels), [TRAIN_IMAGES + 2, TRAIN_IMAGES])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x.webp", "is neither PNG nor JPEG"), ("x.TIF", "is neither PNG nor JPEG"), ("x", "is a folder")],
+)
+def test_pictures_that_would_be_left_out_are_named(tmp_path: Path, name: str, words: str) -> None:
+    path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / name
+    if path.suffix:
+        path.touch()
+    else:
+        path.mkdir()
+    assert f"{path} {words}" in refusal(tmp_path)
+
+
 def test_a_folder_that_cannot_be_looked_for_is_not_called_missing(tmp_path: Path) -> None:
     assert "cannot be read: File name too long" in refusal(tmp_path / ("x" * 300))
 
