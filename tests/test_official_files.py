@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import command
 from test_image_folders import refusal
 from torchvision.datasets import CIFAR10
 
@@ -59,6 +60,14 @@ def test_the_archive_is_downloaded_where_there_are_no_data(tmp_path: Path, monke
         data = load_images(tmp_path / "new" / "data", "train", download=True)
         server.shutdown()
     assert same(data, expected)
+
+
+@pytest.mark.parametrize("module", ["fit", "inspect", "tune"])
+def test_nothing_is_downloaded_into_a_folder_that_was_named_and_is_not_there(tmp_path: Path, module: str) -> None:
+    """Its name may be misspelt, and the run would learn other images than it was meant to."""
+    done = command(f"training.{module}", "--data", tmp_path / "shpaes", check=False)
+    assert done.stderr.startswith(f"error: There are no data in {tmp_path / 'shpaes'}. Put ")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
 
 
 def test_missing_data_are_answered_with_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from cifar_models.dataset import default_name, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
-from training.options import DATA, add_recipe_options, data_option, override
+from training.options import DATA, add_recipe_options, data_option, may_download, override
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.record import write_record
@@ -69,7 +69,7 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     resume = world.first(partial(should_resume, folder, options.resume))
     with world.first_alone():  # it may have to download them
-        data = load_images(options.data, "train", download=True)
+        data = load_images(options.data, "train", download=may_download(options.data))
     run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or default_name(options.data))
     start = None if resume else load_start(run)
     trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)

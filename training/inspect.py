@@ -13,7 +13,7 @@ from cifar_models.atomic import saving
 from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import DEFAULT, create_model, find_model
-from training.options import DATA
+from training.options import DATA, may_download
 
 _COLUMNS, _ROWS = 8, 4
 _SCALE, _CAPTION = 3, 14  # times the pixels, and pixels of text under a picture
@@ -35,7 +35,7 @@ def main() -> None:
 
 def show_images(folder: Path, samples: Path) -> int:
     """Print how many images each label has, and write the picture of samples; the number of labels."""
-    data = load_images(folder, "train", download=True)
+    data = load_images(folder, "train", download=may_download(folder))
     print(distribution(data))
     with saving(samples) as partial:
         sample_grid(data).save(partial, "PNG")

@@ -1,6 +1,7 @@
 """A recipe's fields as command-line options, with their own types, choices and texts; and that of the images."""
 
 import argparse
+import os
 import typing
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,6 +14,11 @@ DATA = Path("data")  # where images are, if no option says so
 def data_option(data: Path) -> list[str]:
     """What a command needs to be told of the folder of the images, as words."""
     return [] if data == DATA else ["--data", str(data)]
+
+
+def may_download(data: Path) -> bool:
+    """Whether CIFAR-10 may be put there: not where a folder was named that is not there, as it may be misspelt."""
+    return data == DATA or os.path.exists(data)
 
 
 def add_recipe_options(group: argparse._ArgumentGroup) -> None:

@@ -14,7 +14,7 @@ from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, default_name, load_images, split_validation
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
-from training.options import DATA, data_option
+from training.options import DATA, data_option, may_download
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run import make_folder
@@ -38,7 +38,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True  # the shapes of a trial stay the same
     if RECIPES[options.recipe].teachers:
         raise InputError("A search has no teachers; search the recipe of the network alone, such as cifarnet.")
-    data = load_images(options.data, "train", download=True)
+    data = load_images(options.data, "train", download=may_download(options.data))
     recipe = replace(RECIPES[options.recipe], epochs=options.epochs)
     space = parse_space(options.search, recipe) or usual_space(recipe)
     ranges = ", ".join(f"{name} {found.low:g} to {found.high:g}" for name, found in sorted(space.items()))
