@@ -10,6 +10,7 @@ from pathlib import Path
 
 from commands import Command
 from conftest import ROOT, command
+from runs import SMALL
 
 # An epoch takes longer than the bar waits between two looks at the loss.
 RECIPE = ("training.fit", "--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--batch-size", "2")
@@ -34,6 +35,16 @@ def test_elsewhere_each_epoch_is_one_line(tiny_data: Path, tmp_path: Path) -> No
     assert re.fullmatch(
         r"epoch   1   lr \S+   train loss \S+ accuracy \S+%   validation loss \S+ accuracy \S+%   \S+ s", epochs[0]
     )
+
+
+def test_a_run_says_what_it_is_about_to_do_and_how_long_the_rest_takes(tiny_data: Path, tmp_path: Path) -> None:
+    line = (*SMALL, "--precision", "fp32", "--epochs", "3", "--data", tiny_data, "--out", tmp_path / "run")
+    first, *epochs = command("training.fit", *line).stdout.split("\n\n")[0].splitlines()
+    assert first == (
+        "lenet, 62,006 parameters: 3 epochs of 160 images of 10 labels, 40 more to choose by; on cpu in float32; "
+        f"run in {tmp_path / 'run'}"
+    )
+    assert [bool(re.search(r" s   0:\d\d:\d\d left$", epoch)) for epoch in epochs] == [True, True, False]
 
 
 def on_a_terminal(*arguments: str | Path) -> str:

@@ -137,15 +137,15 @@ def test_a_disk_too_full_for_what_is_printed_is_said_in_one_line(tiny_data: Path
             errors.seek(0)
             (line,) = errors.read().splitlines()
             assert line.startswith("error: What is printed cannot be written (No space left on device); ")
-    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:
     with started("training.fit", *RECIPE, "--data", tiny_data, "--out", tmp_path / "run") as process:
+        assert process.stdout.readline().startswith("lenet, ")
         process.stdout.close()
         assert process.wait() == 141
         assert process.errors == ""
-    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
+    assert load_checkpoint(tmp_path / "run" / "last.pt").epoch >= 1
 
 
 def test_help_names_every_model_and_the_next_command() -> None:

@@ -18,6 +18,7 @@ from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
 from training.options import DATA, add_recipe_options, data_option, may_download, override
+from training.precision import computes_in
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.record import write_record
@@ -79,10 +80,22 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
             run.resume(trainer)
             if options.data_name not in (None, run.data_name):
                 raise InputError(f"{folder} calls its data {run.data_name!r}; go on without --data-name.")
+        if world.is_first:
+            print(describe(trainer, run), flush=True)
         code = train(trainer, run, stop)
     if code == 0 and world.is_first:
         print(f"\nThe best epoch is {run.best}. Next:\n{next_commands(run, options.data)}")
     return code
+
+
+def describe(trainer: Trainer, run: Run) -> str:
+    """What is about to be trained, on what and where, in a line: what is wrong with it should be seen at once."""
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    return (
+        f"{run.recipe.model}, {parameters:,} parameters: {run.recipe.epochs} epochs of {len(run.training):,} images of "
+        f"{len(run.data.classes)} labels, {len(run.validation):,} more to choose by; on {trainer.device} in "
+        f"{computes_in(trainer.dtype, trainer.device)}; run in {run.folder}"
+    )
 
 
 def next_commands(run: Run, data: Path) -> str:

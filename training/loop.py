@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -51,7 +53,17 @@ def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor
     with trainer.enough_memory():
         write_epoch(run, metrics, losses, correct, trainer)
         run.save_epoch(trainer, metrics)
-    print(metrics, flush=True)
+    print(f"{metrics}{time_left(run)}", flush=True)
+
+
+def time_left(run: Run) -> str:
+    """How long the epochs that are left will take, as a column of the epoch's line; empty after the last one.
+
+    By the median, as an epoch that the machine spent on something else says little of those to come.
+    """
+    epochs = run.recipe.epochs - len(run.history)
+    seconds = epochs * median(past.seconds for past in run.history)
+    return f"   {timedelta(seconds=round(seconds))} left" if epochs else ""
 
 
 def fit_epoch(trainer: Trainer, run: Run, vote: StopVote) -> tuple[EpochMetrics, Tensor, Tensor]:
