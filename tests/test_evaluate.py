@@ -164,7 +164,7 @@ def test_the_page_is_whole_and_fetches_nothing(evaluated: Path) -> None:
     page = Page((evaluated / "report.html").read_text())
     assert page.open == []
     assert page.count("svg") == 5  # loss, accuracy, learning rate, reliability, confusion
-    assert page.count("table") == 3  # splits, classes, recipe
+    assert page.count("table") == 4  # splits, classes, mistakes, recipe
     assert page.count("script") == page.count("link") == page.count("iframe") == 0
     assert all(source.startswith(("#", "data:image/")) for source in page.sources)
 
@@ -175,6 +175,21 @@ def test_the_page_shows_the_wrong_pictures(evaluated: Path, report: dict[str, An
     pictures = [source for source in page.sources if source.startswith("data:image/png;base64,")]
     assert page.count("figure") == page.count("figcaption") == min(wrong, 24) > 0
     assert len(pictures) >= page.count("figure")
+
+
+def test_the_page_names_the_mistake_that_is_made_most(evaluated: Path, report: dict[str, Any]) -> None:
+    wrong = np.array(report["test"]["confusion"])
+    np.fill_diagonal(wrong, 0)
+    label, answer = np.unravel_index(wrong.argmax(), wrong.shape)
+    cells = (LABELS[label], LABELS[answer], str(wrong.max()), f"{wrong.max() / TEST_IMAGES:.1%}")
+    row = "".join(f"<td>{cell}</td>" for cell in cells)
+    assert f"<tbody>\n<tr>{row}</tr>" in (evaluated / "report.html").read_text()
+
+
+def test_a_chart_of_more_labels_than_can_be_read_has_no_names() -> None:
+    names = [f"label {number}" for number in range(100)]
+    assert names[19] in confusion_chart(np.eye(20), names[:20])
+    assert not any(f">{text}<" in confusion_chart(np.eye(100), names) for text in ("label 0", "label 99", "100.0"))
 
 
 def test_labels_with_dollar_signs_are_written_as_they_are() -> None:

@@ -19,6 +19,7 @@ from training.run import EpochMetrics
 # Drawn in colours that nothing else has, which become the page's own: light or dark.
 _INK, ACCENT, UNSURE, SOFT = "#010203", "#010204", "#010205", "#010206"
 _OF_THE_PAGE = {_INK: "currentColor", ACCENT: "var(--accent)", UNSURE: "var(--unsure)", SOFT: "var(--soft)"}
+_READABLE = 20  # labels: of more, neither names nor figures have room
 _STRONGEST = 0.5  # of a cell's colour, for the figure in it to be read in light and dark
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -89,7 +90,7 @@ def reliability_diagram(bins: Reliability) -> str:
 
 
 def confusion_chart(counts: Any, classes: Sequence[str]) -> str:
-    """Share of each label's images (row) by the answer that they got (column), in percent."""
+    """Share of each label's images (row) by the answer that they got (column), in percent; of many labels in colour."""
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     wrong = np.where(np.eye(len(classes), dtype=bool), 0, shares)
     strength = _STRONGEST * np.sqrt(wrong / max(wrong.max(), 1))  # the root, so that rare mistakes are seen too
@@ -101,9 +102,10 @@ def confusion_chart(counts: Any, classes: Sequence[str]) -> str:
                     (column - 0.5, row - 0.5), 1, 1, color=UNSURE, alpha=strength[row, column], linewidth=0
                 )
                 axes.add_patch(cell)
-            if shares[row, column] >= 0.05:
+            if shares[row, column] >= 0.05 and len(classes) <= _READABLE:
                 axes.text(column, row, f"{shares[row, column]:.1f}", ha="center", va="center", fontsize=7)
-        axes.set_xticks(range(len(classes)), list(classes), rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), list(classes))
+        if len(classes) <= _READABLE:
+            axes.set_xticks(range(len(classes)), list(classes), rotation=45, ha="right")
+            axes.set_yticks(range(len(classes)), list(classes))
         axes.set(xlabel="answer", ylabel="label")
     return svg[0]

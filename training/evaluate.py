@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import Parser, run_command
@@ -23,6 +25,7 @@ from training.tensorboard import write_test
 from training.world import local_device
 
 _WRONG_SHOWN = 24
+_MISTAKES_SHOWN = 10
 
 
 def main() -> None:
@@ -111,7 +114,12 @@ def render(
         section(
             "Confidence", reliability_diagram(test.reliability), note="Test images. On the dashed line it is honest."
         ),
-        section("Labels", class_table(report["test"]), confusion_chart(test.confusion, test.images.classes)),
+        section(
+            "Labels",
+            class_table(report["test"]),
+            confusion_chart(test.confusion, test.images.classes),
+            mistake_table(test),
+        ),
         section("Most confidently wrong", *wrong_pictures(test), note="Test images whose wrong answer is surest."),
         section("Recipe", table(["field", "value"], [[name, str(value)] for name, value in checkpoint.recipe.items()])),
     )
@@ -136,6 +144,20 @@ def class_table(part: dict[str, Any]) -> str:
             ]
         )
     return table(["label", "right", "interval", "precision", "images"], rows)
+
+
+def mistake_table(test: Evaluation) -> str:
+    """Which labels are taken for which, the most frequent first: what a chart of many labels cannot say."""
+    counts, classes = test.confusion, test.images.classes
+    wrong = counts * ~np.eye(len(classes), dtype=bool)
+    shares = wrong / np.maximum(counts.sum(1, keepdims=True), 1)
+    pairs = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")]
+    rows = [
+        [classes[label], classes[answer], str(wrong[label, answer]), f"{shares[label, answer]:.1%}"]
+        for label, answer in pairs[:_MISTAKES_SHOWN]
+        if wrong[label, answer]
+    ]
+    return table(["label", "taken for", "images", "of the label's"], rows)
 
 
 def wrong_pictures(test: Evaluation) -> list[str]:
