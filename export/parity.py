@@ -1,6 +1,6 @@
 """Whether an exported file computes what the reference computes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,9 @@ from cifar_models.manifest import Check, Parity
 from export.comparison import Comparison
 from export.golden import extreme_images
 from export.reference import run_reference
-from export.refusal import check_refusal
+from export.refusal import share_answered
 from export.runner import CPU, Outputs, Runner, Target
-from export.stability import BATCHES, check_stability
+from export.stability import BATCHES, compare_with_itself
 
 _THREADS = (1, 2)
 _EXTREME = (Comparison.EXTREME_LOGITS, Comparison.EXTREME_PROBABILITIES)
@@ -111,18 +111,23 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
         judged = [(found, evidence.real_outputs)]
         if tolerance.logit is not None:  # int8 rounds, and of a picture of nothing no label is right
             judged.append((extreme, evidence.extreme_outputs))
-        checks = [
-            *compare_outputs(found, evidence.real_outputs, tolerance, evidence.calibration),
-            compare_labels(judged, tolerance),
-            compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
-            *compare_outputs(extreme, evidence.extreme_outputs, tolerance, evidence.calibration, names=_EXTREME),
-            *check_stability(run, threaded, evidence.real.images, found, tolerance.rows, batches=evidence.batches),
-            check_refusal(run, tolerance.limit(Comparison.WRONG_INPUTS, evidence.calibration)),
-        ]
+        differences = {
+            **compare_outputs(found, evidence.real_outputs),
+            Comparison.LABELS: compare_labels(judged, tolerance),
+            Comparison.ACCURACIES: compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
+            **compare_outputs(extreme, evidence.extreme_outputs, names=_EXTREME),
+            **compare_with_itself(run, threaded, evidence.real.images, found, batches=evidence.batches),
+            Comparison.WRONG_INPUTS: share_answered(run),
+        }
     except Exception as error:  # each format raises its own
         raise ParityError(
             f"{key} cannot be run as it must on {target.device}; is its batch fixed? ({reason(error)})"
         ) from error
+    largest = {
+        Comparison.LOGITS: largest_logit(evidence.real_outputs),
+        Comparison.EXTREME_LOGITS: largest_logit(evidence.extreme_outputs),
+    }
+    checks = judge(differences, tolerance, evidence.calibration, largest)
     parity = Parity(provider=run.provider, arithmetic=target.arithmetic, images=len(evidence.real), checks=checks)
     return Agreement(require_all(key, parity), run, found)
 
@@ -131,11 +136,12 @@ def check_rounding(checkpoint: Classifier, evidence: Evidence) -> Parity:
     """Compare the reference with the trained checkpoint, with the reference's calibration. Raises ParityError."""
     checkpoint.calibrate(evidence.calibration)
     trained, rounded = run_reference(checkpoint, evidence.real.images), evidence.real_outputs
-    checks = [
-        *compare_outputs(rounded, trained, ROUNDING, evidence.calibration),
-        compare_labels([(rounded, trained)], ROUNDING),
-        compare_accuracies(rounded, trained, ROUNDING, evidence.real.labels),
-    ]
+    differences = {
+        **compare_outputs(rounded, trained),
+        Comparison.LABELS: compare_labels([(rounded, trained)], ROUNDING),
+        Comparison.ACCURACIES: compare_accuracies(rounded, trained, ROUNDING, evidence.real.labels),
+    }
+    checks = judge(differences, ROUNDING, evidence.calibration, {Comparison.LOGITS: largest_logit(trained)})
     return require_all(_ROUNDED, Parity(provider="torch on the CPU", images=len(evidence.real), checks=checks))
 
 
@@ -159,42 +165,47 @@ def require_all(key: str, parity: Parity) -> Parity:
     return parity
 
 
-def compare_outputs(
-    found: Outputs,
-    reference: Outputs,
+def judge(
+    differences: Mapping[Comparison, float],
     tolerance: Tolerance,
     calibration: Calibration,
-    *,
-    names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
+    largest: Mapping[Comparison, float],
 ) -> list[Check]:
-    """How far outputs for the same images are apart."""
-    largest = float(np.abs(reference[0]).max())
+    """Each difference beside its limit; `largest` are the logits of the reference that a limit depends on."""
     return [
-        Check(
-            name=name,
-            difference=float(np.abs(one - other).max()),
-            allowed=tolerance.limit(name, calibration, largest),
-        )
-        for name, one, other in zip(names, found, reference, strict=True)
+        Check(name=name, difference=found, allowed=tolerance.limit(name, calibration, largest.get(name, 0.0)))
+        for name, found in differences.items()
     ]
 
 
-def compare_labels(pairs: Sequence[tuple[Outputs, Outputs]], tolerance: Tolerance) -> Check:
+def compare_outputs(
+    found: Outputs,
+    reference: Outputs,
+    *,
+    names: tuple[Comparison, Comparison] = (Comparison.LOGITS, Comparison.PROBABILITIES),
+) -> dict[Comparison, float]:
+    """How far outputs for the same images are apart."""
+    return {name: float(np.abs(one - other).max()) for name, one, other in zip(names, found, reference, strict=True)}
+
+
+def largest_logit(outputs: Outputs) -> float:
+    return float(np.abs(outputs[0]).max())
+
+
+def compare_labels(pairs: Sequence[tuple[Outputs, Outputs]], tolerance: Tolerance) -> float:
     """The share of all images that are given another label, of pairs (found, reference)."""
     logits = np.concatenate([reference[0] for _, reference in pairs])
     other = np.concatenate([found[0] for found, _ in pairs]).argmax(1) != logits.argmax(1)
-    other &= ~undecided(logits, tolerance)
-    return Check(name=Comparison.LABELS, difference=float(other.mean()), allowed=tolerance.labels)
+    return float((other & ~undecided(logits, tolerance)).mean())
 
 
 def compare_accuracies(
     found: Outputs, reference: Outputs, tolerance: Tolerance, labels: npt.NDArray[np.int64]
-) -> Check:
+) -> float:
     """The share of the images that lose the right label, less those that win it."""
     right, still_right = (outputs[0].argmax(1) == labels for outputs in (reference, found))
     lost = (right & ~still_right).astype(int) - (still_right & ~right).astype(int)
-    difference = float((lost * ~undecided(reference[0], tolerance)).mean())
-    return Check(name=Comparison.ACCURACIES, difference=difference, allowed=tolerance.accuracy)
+    return float((lost * ~undecided(reference[0], tolerance)).mean())
 
 
 def undecided(logits: npt.NDArray[np.float32], tolerance: Tolerance) -> npt.NDArray[np.bool_]:

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from cifar_models.manifest import Check
-from export.comparison import Comparison
 from export.runner import Runner
 
 
-def check_refusal(run: Runner, allowed: float | None) -> Check:
-    """The share of wrong inputs that are answered."""
-    answers = [answered(run, images) for images in wrong_inputs()]
-    return Check(name=Comparison.WRONG_INPUTS, difference=float(np.mean(answers)), allowed=allowed)
+def share_answered(run: Runner) -> float:
+    """Of the wrong inputs."""
+    return float(np.mean([answered(run, images) for images in wrong_inputs()]))
 
 
 def answered(run: Runner, images: npt.NDArray[np.generic]) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cifar_models.manifest import Check
 from cifar_models.picture import Pixels
 from export.comparison import Comparison
 from export.golden import extreme_images
@@ -15,19 +14,13 @@ BATCHES = (0, 1, 2, 3, 4, 7, 8, 16, 32, 33, 64, 128)
 _FEW = 33
 
 
-def check_stability(
-    run: Runner,
-    threaded: Sequence[Runner],
-    images: Pixels,
-    expected: Outputs,
-    allowed: float | None,
-    *,
-    batches: Sequence[int],
-) -> list[Check]:
-    """Compare outputs with those `expected` of the same images [n, 32, 32, 3] in large batches.
+def compare_with_itself(
+    run: Runner, threaded: Sequence[Runner], images: Pixels, expected: Outputs, *, batches: Sequence[int]
+) -> dict[Comparison, float]:
+    """How far outputs are from those `expected` of the same images [n, 32, 32, 3] in large batches.
 
-    What is found and `allowed` are of probabilities, and of logits over the largest of them if that is above 1: large
-    ones differ by more in their last digits.
+    Of probabilities, and of logits over the largest of them if that is above 1: large ones differ by more in their
+    last digits.
 
     `threaded` runs the same file with other numbers of threads.
 
@@ -42,7 +35,7 @@ def check_stability(
     }
     if threaded:
         found[Comparison.THREADS] = [difference(runner, few, rows) for runner in threaded]
-    return [Check(name=name, difference=float(np.max(values)), allowed=allowed) for name, values in found.items()]
+    return {name: float(np.max(values)) for name, values in found.items()}
 
 
 def resized(images: Pixels, expected: Outputs, size: int) -> tuple[Pixels, Outputs]:
