@@ -129,7 +129,11 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
     }
     checks = judge(differences, tolerance, evidence.calibration, largest)
     parity = Parity(provider=run.provider, arithmetic=target.arithmetic, images=len(evidence.real), checks=checks)
-    return Agreement(require_all(key, parity), run, found)
+    require_all(key, parity)
+    if tolerance.probability is None:
+        for outputs in (found, extreme):
+            require_calibrated(key, outputs, evidence.calibration)
+    return Agreement(parity, run, found)
 
 
 def check_rounding(checkpoint: Classifier, evidence: Evidence) -> Parity:
@@ -176,6 +180,21 @@ def judge(
         Check(name=name, difference=found, allowed=tolerance.limit(name, calibration, largest.get(name, 0.0)))
         for name, found in differences.items()
     ]
+
+
+def require_calibrated(key: str, outputs: Outputs, calibration: Calibration) -> None:
+    """Raises ParityError when a file's probabilities are not what the calibration makes of its own logits.
+
+    For files whose probabilities may be any number away from the reference's: softmax and calibration stay float.
+    """
+    logits, probabilities = outputs
+    difference = np.abs(probabilities - calibration.probabilities(logits)).max()
+    allowed = TOLERANCES["onnx-fp32"].limit(Comparison.PROBABILITIES, calibration)
+    if not difference <= allowed:  # not `>`: NaN must fail too
+        raise ParityError(
+            f"{key} contradicts itself: its probabilities differ by {difference:.3g} from those of its own logits, "
+            f"allowed is {allowed:.3g}."
+        )
 
 
 def compare_outputs(

@@ -221,6 +221,21 @@ def test_outputs_may_differ_by_the_tolerance_and_no_more(key: str, model: Classi
         check_parity(key, changed(model, probabilities=off(2, tolerance.probability)), evidence)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda found: np.roll(found, 1, axis=1), id="of other labels"),
+        pytest.param(lambda found: np.full_like(found, 1 / found.shape[1]), id="the same for all"),
+        pytest.param(lambda found: found * np.float32(0.999), id="that add up to less"),
+    ],
+)
+def test_an_int8_file_whose_probabilities_are_not_those_of_its_logits_is_refused(
+    change: Change, model: Classifier, evidence: Evidence
+) -> None:
+    with pytest.raises(ParityError, match="onnx-int8 contradicts itself: its probabilities differ by"):
+        check_parity("onnx-int8", changed(model, probabilities=change), evidence)
+
+
 @pytest.mark.parametrize("key", TOLERANCES)
 def test_other_labels_are_refused(key: str, model: Classifier, evidence: Evidence) -> None:
     with pytest.raises(ParityError, match=f"{key} does not agree"):
