@@ -65,7 +65,8 @@ def open_bundle(folder: Path) -> Bundle:
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write manifest.json with a checksum of itself: all files have one there, and it would be the only one without."""
     text = manifest.model_copy(update={"checksum": _BLANK}).to_json()
-    (folder / MANIFEST).write_text(text.replace(_BLANK, hashlib.sha256(text.encode()).hexdigest()))
+    text = text.replace(_BLANK, hashlib.sha256(text.encode()).hexdigest())
+    (folder / MANIFEST).write_bytes(text.encode())  # as JSON is UTF-8, whatever the locale
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -17,7 +17,7 @@ _USES = {
 
 
 def write_card(manifest: Manifest, path: Path) -> None:
-    path.write_text(render_card(manifest))
+    path.write_bytes(render_card(manifest).encode())  # UTF-8, whatever the locale: it is read elsewhere
 
 
 def render_card(manifest: Manifest) -> str:

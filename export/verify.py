@@ -106,7 +106,11 @@ def is_the_gate_s(comparison: Comparison, limit: float | None, tolerance: Tolera
 def check_card(bundle: Bundle) -> None:
     """Raises BundleError when the model card says something else than the manifest."""
     card = bundle.manifest.card
-    if card is None or bundle.path(card).read_text() != render_card(bundle.manifest):
+    try:
+        expected = render_card(bundle.manifest).encode()
+    except (ValueError, ArithmeticError) as error:  # as of figures on no image
+        raise BundleError(f"The figures in the manifest of {bundle.folder} make no card: {reason(error)}.") from error
+    if card is None or bundle.path(card).read_bytes() != expected:
         raise BundleError(f"The model card of {bundle.folder} is not that of its manifest; export it again.")
 
 

@@ -299,6 +299,24 @@ def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path:
     command("export.verify", tmp_path / "m")
 
 
+def test_a_bundle_is_utf_8_whatever_the_locale(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(tiny_run / "best.pt")
+    replace(checkpoint, data_name="Käse").save(tmp_path / "best.pt")
+    line = (
+        "export",
+        tmp_path / "best.pt",
+        "--out",
+        tmp_path / "m",
+        "--data",
+        tiny_data,
+        "--formats",
+        "torchscript-fp32",
+    )
+    command(*line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")  # which is ASCII alone
+    assert open_bundle(tmp_path / "m").manifest.origin.data == "Käse"
+    command("export.verify", tmp_path / "m")
+
+
 def test_the_int8_file_can_be_the_only_one(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
     command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, "--formats", "onnx-int8")
     (artifact,) = open_bundle(tmp_path / "m").manifest.artifacts

@@ -141,6 +141,26 @@ def test_every_proof_is_held_to_the_gate(
     assert "not the gate's limit" in verify(bundle)
 
 
+@pytest.mark.parametrize(("end", "new"), [(b"\n", b"\r\n"), (b"", b"\xff")], ids=["other line ends", "no UTF-8"])
+def test_a_card_is_held_to_every_byte(bundle: Path, verify: Verify, end: bytes, new: bytes) -> None:
+    card = bundle / "README.md"
+    card.write_bytes(card.read_bytes().replace(end, new) if end else card.read_bytes() + new)
+    edit_manifest(bundle, lambda manifest: manifest.update(card=describe(card)))
+    assert "The model card of" in verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "values", [{"class_accuracies": None}, {"images": 0, "confusion": None, "class_accuracies": None}]
+)
+def test_figures_that_make_no_card_are_found(bundle: Path, verify: Verify, values: dict[str, Any]) -> None:
+    def change(manifest: Manifest) -> None:
+        for artifact in manifest["artifacts"]:
+            artifact["evaluations"][1].update(values)
+
+    edit_manifest(bundle, change)
+    assert f"The figures in the manifest of {bundle} make no card: " in verify(bundle)
+
+
 def test_golden_images_without_a_files_probabilities_are_found(bundle: Path, verify: Verify) -> None:
     path = bundle / "golden.npz"
     with np.load(path) as golden:
