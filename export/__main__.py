@@ -100,6 +100,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error
     if precious:
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
+    if options.out.resolve() in options.checkpoint.resolve().parents:
+        raise InputError(f"{options.checkpoint} would go with what is replaced in --out {options.out}; move it first.")
     options.formats = [key for key in FORMATS if key in options.formats]
     if not SERVED & {*options.formats}:
         raise InputError(f"--formats {' '.join(options.formats)} alone would be served by nothing; add onnx-fp32.")

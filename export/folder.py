@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,15 +31,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         clear_abandoned(folder)
         partial.mkdir()
         yield partial
-        if folder.exists():
+        if os.path.lexists(folder):  # also a link to nothing, which no folder could be renamed to
             exchange(partial, folder)
         else:
             partial.rename(folder)
     except BrokenPipeError:  # whoever read what is printed has gone
         raise
     except OSError as error:
+        # Where the system does not say which file it was, it may be one of the quantiser's.
+        where = error.filename or f"{folder}, or a file in {tempfile.gettempdir()},"
         raise InputError(
-            f"{error.filename or folder} cannot be written ({error.strerror or error}); {folder} is as it was before."
+            f"{where} cannot be written ({error.strerror or error}); {folder} is as it was before."
         ) from error
     finally:
         remove(partial)

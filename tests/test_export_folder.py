@@ -117,6 +117,17 @@ def test_an_export_that_cannot_take_the_place_of_the_old_one_leaves_it(
 
 
 @pytest.mark.parametrize("exchange", ["in one step", "by renaming"])
+def test_a_link_to_nothing_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str) -> None:
+    if exchange == "by renaming":
+        monkeypatch.setattr("export.folder.ctypes.CDLL", lambda *_, **__: object())
+    (tmp_path / "tiny").symlink_to("old")
+    with replacing_folder(tmp_path / "tiny") as partial:
+        (partial / "new").touch()
+    assert contents(tmp_path) == {"tiny/new": b""}
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("exchange", ["in one step", "by renaming"])
 def test_a_link_to_a_bundle_is_replaced_and_the_bundle_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 import torch
@@ -116,6 +117,17 @@ def test_a_file_that_is_no_checkpoint_is_refused(refused: Refused, tiny_data: Pa
     assert str(path) in refused(path, "--out", tmp_path / "m", "--data", tiny_data)
 
 
+def test_a_checkpoint_in_the_bundle_that_it_would_replace_is_refused(
+    refused: Refused, tiny_bundle: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
+    path = folder / "run" / "best.pt"
+    path.parent.mkdir()
+    path.write_bytes((tiny_run / "best.pt").read_bytes())
+    assert refused(path, "--out", folder) == f"{path} would go with what is replaced in --out {folder}; move it first."
+    assert path.exists()
+
+
 def with_weight(checkpoint: Checkpoint, name: str, value: float) -> Checkpoint:
     """The checkpoint with one number of one weight replaced."""
     weight = checkpoint.weights[name].clone()
@@ -220,6 +232,7 @@ def test_a_full_disk_leaves_the_bundle_before_it(
     assert done.returncode == 2
     assert (
         done.stderr.splitlines()[-1]
-        == f"error: {folder} cannot be written (File too large); {folder} is as it was before."
+        == f"error: {folder}, or a file in {gettempdir()}, cannot be written (File too large); "
+        f"{folder} is as it was before."
     )
     assert contents(tmp_path) == before
