@@ -57,13 +57,14 @@ def export_int8(model: onnx.ModelProto, images: Pixels, path: Path, metadata: di
 def float_nodes(model: onnx.ModelProto) -> list[str]:
     """The names of those that stay float beside what is never quantised.
 
-    The convolution that sees the pixels: it costs little, and a whitening stem amplifies what rounding does. And what
-    comes after the logits, where an addition of the calibration's would be taken for one of the network's.
+    The convolution that sees the pixels, if there is one: it costs little, and a whitening stem amplifies what rounding
+    does. And what comes after the logits, where an addition of the calibration's would be taken for one of the
+    network's.
     """
     nodes = list(model.graph.node)
-    first = next(node for node in nodes if node.op_type == "Conv")
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
     end = next(index for index, node in enumerate(nodes) if "logits" in node.output)
-    return [node.name for node in (first, *nodes[end + 1 :])]
+    return [node.name for node in (*convolutions[:1], *nodes[end + 1 :])]
 
 
 def write_metadata(path: Path, metadata: dict[str, str]) -> None:

@@ -16,17 +16,19 @@ import torch
 from conftest import ROOT, command
 from damaged import copy_bundle
 from safetensors import safe_open
+from torch import nn
 
 from cifar_models.bundle import open_bundle
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.manifest import Manifest
+from cifar_models.registry import ARCHITECTURES, Architecture
 from export.architectures import fresh_classifier
 from export.formats import FORMATS, open_runner
 from export.golden import golden_images, smooth_images
 from export.int8_file import export_int8
 from export.onnx_file import OPSET, export_onnx
-from export.reference import weights_sha256
+from export.reference import run_reference, weights_sha256
 from export.safetensors_file import load_safetensors
 from export.torchscript_file import quiet_torchscript
 
@@ -251,6 +253,17 @@ def test_every_graph_runs_in_a_process_without_our_code(tiny_bundle: Path, manif
         subprocess.run([sys.executable, "-I", "-c", ours + program, *files], cwd=tmp_path, check=True)
         with np.load(golden) as expected:
             assert np.abs(np.load(found) - expected[artifact.key]).max() <= 1e-6
+
+
+def test_a_network_without_a_convolution_has_an_int8_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def perceptron(num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3072, 64), nn.ReLU(), nn.Linear(64, num_classes))
+
+    monkeypatch.setitem(ARCHITECTURES, "perceptron", Architecture(build=perceptron))
+    model, images, path = fresh_classifier("perceptron"), smooth_images(64), tmp_path / "model.int8.onnx"
+    export_int8(export_onnx(model, tmp_path / "model.onnx", {}), images, path, {})
+    _, probabilities = open_runner("onnx-int8", path)(images)
+    assert np.abs(probabilities - run_reference(model, images)[1]).max() < 0.02
 
 
 def test_writing_a_graph_silences_what_its_libraries_say_and_nobody_else(
