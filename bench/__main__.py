@@ -12,6 +12,7 @@ from bench.serving.server import ROOT
 from bench.serving.wrk import find_wrk
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
+from training.options import DATA
 
 # About 14, 3 and 2 minutes on two slow cores (2.5 GHz, without bfloat16).
 _COMMANDS = {
@@ -55,7 +56,7 @@ def measure(name: str, path: Path, data: Path) -> None:
 def parse_options() -> argparse.Namespace:
     parser = Parser(prog="python -m bench", description="Every figure of docs/benchmarks.md.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_COMMANDS)} (default: all)", default=[])
-    parser.add_argument("--data", type=Path, default=Path("data"), help="images for the training part (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="images for the training part (default: data)")
     parser.add_argument(
         "--out", type=Path, default=DOCS, help="folder of benchmarks.md and benchmarks/ (default: docs)"
     )

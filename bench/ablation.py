@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from cifar_models.command import Parser, count, run_command
+from training.options import DATA
 from training.run import EpochMetrics, has_checkpoint, read_metrics
 
 _CHANGES: dict[str, list[str]] = {
@@ -29,7 +30,7 @@ _VALIDATION = 0.2
 
 def main() -> None:
     parser = Parser(prog="python -m bench.ablation", description="What each technique gives.")
-    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="batchnorm_net", help="network to train (default: batchnorm_net)")
     parser.add_argument("--epochs", type=count, default=6, help="of each run (default: 6)")
     parser.add_argument("--seeds", type=count, default=1, help="runs of each change (default: 1)")

@@ -30,6 +30,7 @@ from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import create_model
 from training.augment import draw_views, lay_out, take
+from training.options import DATA
 from training.recipe import Recipe
 from training.trainer import Trainer
 from training.world import World
@@ -60,7 +61,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 def main() -> None:
     parser = Parser(prog="python -m bench.training", description="Our training loop and a plain one.")
-    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument(
         "--images",
         type=count,

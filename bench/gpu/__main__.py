@@ -19,6 +19,7 @@ from bench.serving.machine import describe_machine
 from bench.serving.server import ROOT
 from cifar_models.command import Parser, amount, run_command
 from cifar_models.errors import InputError, reason
+from training.options import DATA
 
 _DOCS = ROOT / "docs"
 
@@ -110,7 +111,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "steps", nargs="*", metavar="STEP", help="steps or groups (default: all that are not done)", default=[]
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the images (default: data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images (default: data)")
     parser.add_argument("--data-name", help="how figures shall name these data, such as 'CIFAR-10'")
     parser.add_argument("--beside", help="what else the device computes meanwhile, to be said with the seconds")
     parser.add_argument("--by", help="what made the figures, if not this command, as of a run put into --work")

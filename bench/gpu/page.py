@@ -14,6 +14,7 @@ from bench.serving.server import ROOT
 from cifar_models.atomic import saving
 from cifar_models.command import run_command
 from export.figures import as_markdown
+from training.options import DATA
 
 _HEAD = """# What a GPU must prove
 
@@ -70,7 +71,7 @@ def outdated(report: Report, name: str) -> list[str]:
     """What the figures depend on that is another one today; of devices and versions the sections tell."""
     found = report.steps[name].inputs
     context = Context(
-        device=report.device, miniature=report.miniature, data=Path("data"), data_name=found.get("data"), work=Path()
+        device=report.device, miniature=report.miniature, data=DATA, data_name=found.get("data"), work=Path()
     )
     today = json.loads(json.dumps(STEPS[name].inputs(context)))
     return [_NAMES[key] for key in today if key in _NAMES and key in found and not is_part(found[key], today[key])]
