@@ -143,9 +143,7 @@ def throughput(rounds: Sequence[Round], servers: Sequence[str], folder: Path) ->
         for plot, title, value in values:
             for name in servers:
                 points = [median(map(value, turns_of(rounds, name, many))) for many in CONNECTIONS]
-                plot.plot(
-                    CONNECTIONS, points, "o-", color=_COLOURS[name], label=_NAMES[name], zorder=3 if name == OURS else 2
-                )
+                draw_line(plot, name, CONNECTIONS, points)
             plot.set(title=title, xlabel="connections", xscale="log")
             plot.set_xticks(CONNECTIONS, [str(many) for many in CONNECTIONS], minor=False)
             plot.minorticks_off()
@@ -164,13 +162,15 @@ def latency(runs: dict[str, list[OpenLoop]], folder: Path) -> str:
             for name, points in runs.items():
                 offered = [run.offered for run in points]
                 times = [getattr(run, what) for run in points]  # None, where nothing was answered, is a gap
-                plot.plot(
-                    offered, times, "o-", color=_COLOURS[name], label=_NAMES[name], zorder=3 if name == OURS else 2
-                )
+                draw_line(plot, name, offered, times)
             plot.set(title=what.replace("_ms", ", ms"), xlabel="requests offered a second", xlim=(0, None))
             scale_by_ratio(plot)
         axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return "latency"
+
+
+def draw_line(plot: Axes, server: str, x: Sequence[float], y: Sequence[float]) -> None:
+    plot.plot(x, y, "o-", color=_COLOURS[server], label=_NAMES[server], zorder=3 if server == OURS else 2)
 
 
 def scale_by_ratio(plot: Axes) -> None:

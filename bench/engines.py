@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,9 +38,8 @@ def main() -> None:
 
 def compare(bundle: Path, settings: Settings, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
     """By engine and size of batch: the medians of rounds in which all take turns."""
-    names = engine_names(cuda=False)
-    engines = {name: load_engine(name, bundle, settings) for name in names}
-    found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in names}
+    engines = {name: load_engine(name, bundle, settings) for name in engine_names(cuda=False)}
+    found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in engines}
     for _ in range(rounds):
         for size in BATCHES:
             for name, engine in engines.items():
@@ -80,6 +79,11 @@ def rate(compute: Callable[[Pixels], object], size: int, seconds: float, *, lane
     with ThreadPoolExecutor(lanes) as pool:
         counts = [pool.submit(ask) for _ in range(lanes)]
     return sum(count.result() for count in counts) / (time.perf_counter() - started)
+
+
+def rates_of(engine: Engine, sizes: Iterable[int], seconds: float) -> dict[int, float]:
+    """By size of batch, with as many batches at a time as the engine has lanes."""
+    return {size: rate(engine, size, seconds, lanes=engine.lanes) for size in sizes}
 
 
 def batch_of(size: int) -> Pixels:

@@ -6,7 +6,7 @@ best so far, on a warm server, is given up. The rate that counts has held twice.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def search(options: argparse.Namespace) -> list[Trial]:
     pictures = single_pictures() if precise else single_pictures(BUNDLE / "model.onnx", tolerance=CUDA_ATOL)
     best, floor = Configuration(1, available_cores(), MAX_BATCH), _FIRST_RATE
     trials: list[Trial] = []
-    for propose in (as_it_is, *(SEARCHES[name] for name in options.search)):
+    for propose in (lambda first: [first], *(SEARCHES[name] for name in options.search)):
         for configuration in propose(best):
             if configuration in [trial.configuration for trial in trials]:
                 continue
@@ -86,18 +86,13 @@ def search(options: argparse.Namespace) -> list[Trial]:
     return trials
 
 
-def as_it_is(best: Configuration) -> Iterator[Configuration]:
-    yield best
+def by_workers(best: Configuration) -> list[Configuration]:
+    cores = available_cores()
+    return [replace(best, workers=count, threads=max(1, cores // count)) for count in up_to_cores()]
 
 
-def by_workers(best: Configuration) -> Iterator[Configuration]:
-    for workers in up_to_cores():
-        yield replace(best, workers=workers, threads=max(1, available_cores() // workers))
-
-
-def by_threads(best: Configuration) -> Iterator[Configuration]:
-    for threads in up_to_cores():
-        yield replace(best, threads=threads)
+def by_threads(best: Configuration) -> list[Configuration]:
+    return [replace(best, threads=count) for count in up_to_cores()]
 
 
 def up_to_cores() -> list[int]:
@@ -106,9 +101,8 @@ def up_to_cores() -> list[int]:
     return sorted({*(1 << power for power in range(cores.bit_length())), cores})
 
 
-def by_limits(best: Configuration) -> Iterator[Configuration]:
-    for limit in _LIMITS:
-        yield replace(best, max_batch=limit)
+def by_limits(best: Configuration) -> list[Configuration]:
+    return [replace(best, max_batch=limit) for limit in _LIMITS]
 
 
 SEARCHES = {"workers": by_workers, "threads": by_threads, "batch": by_limits}

@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from bench.serving.machine import installed
+
+T = TypeVar("T")
 
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu")  # whose versions every step's figures depend on
 
@@ -27,6 +29,10 @@ class Context:
     @property
     def cuda(self) -> bool:
         return self.device == "cuda"
+
+    def pick(self, sizes: tuple[T, T]) -> T:
+        """Of what is so at full size, and so in miniature."""
+        return sizes[self.miniature]
 
     @property
     def device_name(self) -> str:

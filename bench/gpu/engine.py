@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from bench.engines import engine_names, load_engine, rate
+from bench.engines import engine_names, load_engine, rates_of
 from bench.gpu.context import Context
 from bench.gpu.record import Outcome
 from cifar_models.bundle import read_manifest
 from cifar_models.errors import reason
 from serving.settings import Settings
 
-_BATCHES, _MINIATURE_BATCHES = (1, 8, 64, 256, 512, 1024), (1, 8)
-_SECONDS, _MINIATURE_SECONDS = 1.5, 0.1
+# At full size and in miniature, as all such pairs.
+_BATCHES = ([1, 8, 64, 256, 512, 1024], [1, 8])
+_SECONDS = (1.5, 0.1)
 
 
 def inputs(context: Context) -> dict[str, Any]:
     settings = Settings()
-    return {"weights": read_manifest(settings.bundles / settings.model).weights_sha256, "batches": batches(context)}
-
-
-def batches(context: Context) -> list[int]:
-    return list(_MINIATURE_BATCHES if context.miniature else _BATCHES)
+    return {
+        "weights": read_manifest(settings.bundles / settings.model).weights_sha256,
+        "batches": context.pick(_BATCHES),
+    }
 
 
 def run(context: Context) -> Outcome:
@@ -38,8 +38,8 @@ def names(context: Context) -> list[str]:
 
 
 def rates(context: Context, name: str) -> dict[str, float]:
-    """Images a second by size of batch, with as many batches at a time as the engine has lanes."""
-    settings = Settings(max_batch=max(batches(context)))
+    """Images a second by size of batch."""
+    sizes = context.pick(_BATCHES)
+    settings = Settings(max_batch=max(sizes))
     engine = load_engine(name, settings.bundles / settings.model, settings)
-    seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
-    return {str(size): rate(engine, size, seconds, lanes=engine.lanes) for size in batches(context)}
+    return {str(size): found for size, found in rates_of(engine, sizes, context.pick(_SECONDS)).items()}

@@ -17,10 +17,10 @@ from export.onnx_file import open_onnx
 from export.runner import Runner, Target
 from export.torchscript_file import open_torchscript
 
-_SIZE, _MINIATURE_SIZE = 8192, 256  # rows and columns of the matrices
-_ROWS = "matrix_rows"  # names that size among the figures; those without it are of _SIZE
-_COPY_BYTES, _MINIATURE_COPY_BYTES = 4 * 2**30, 2**20  # of one buffer of two
-_SECONDS, _MINIATURE_SECONDS = 2.0, 0.02  # of each measurement
+_SIZE = (8192, 256)  # rows and columns of the matrices
+_ROWS = "matrix_rows"  # names that size among the figures; those without it are of the larger one
+_COPY_BYTES = (4 * 2**30, 2**20)  # of one buffer of two
+_SECONDS = (2.0, 0.02)  # of each measurement
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def run(context: Context) -> Outcome:
         "cuDNN": str(torch.backends.cudnn.version()) if context.cuda else None,  # type: ignore[no-untyped-call]
         "onnxruntime": onnxruntime.__version__,
         "onnxruntime's providers": onnxruntime.get_available_providers(),
-        _ROWS: _MINIATURE_SIZE if context.miniature else _SIZE,
+        _ROWS: context.pick(_SIZE),
         "bf16_flops": matmul_rate(context, torch.bfloat16),
         "fp32_flops": matmul_rate(context, torch.float32),
         "bytes_per_second": copy_rate(context),
@@ -69,7 +69,7 @@ def ask_driver() -> dict[str, str] | str:
 
 def matmul_rate(context: Context, dtype: torch.dtype) -> float:
     """Floating point operations a second of a square matrix product of random numbers; float32 without TF32."""
-    size = _MINIATURE_SIZE if context.miniature else _SIZE
+    size = context.pick(_SIZE)
     left, right = (torch.randn(size, size, device=context.device).to(dtype) for _ in range(2))
     return 2 * size**3 / seconds_of(context, "torch.mm(left, right, out=result)", left=left, right=right)
 
@@ -83,7 +83,7 @@ def copy_rate(context: Context) -> float:
 
 def copy_bytes(context: Context) -> int:
     """Far more than a cache holds; both buffers together have at most half of the memory that is free."""
-    wanted = _MINIATURE_COPY_BYTES if context.miniature else _COPY_BYTES
+    wanted = context.pick(_COPY_BYTES)
     return min(wanted, torch.cuda.mem_get_info()[0] // 4) if context.cuda else wanted
 
 
@@ -91,13 +91,13 @@ def seconds_of(context: Context, statement: str, *, left: torch.Tensor, **values
     """The median of runs of `statement`, which the timer waits for on the device."""
     names = {"torch": torch, "left": left, "result": torch.empty_like(left), **values}
     timer = Timer(statement, globals=names, num_threads=torch.get_num_threads())
-    measured = timer.blocked_autorange(min_run_time=_MINIATURE_SECONDS if context.miniature else _SECONDS)
+    measured = timer.blocked_autorange(min_run_time=context.pick(_SECONDS))
     return float(measured.median)
 
 
 def render(figures: dict[str, Any]) -> list[list[str]]:
     """Rows of a table."""
-    size = figures.get(_ROWS, _SIZE)
+    size = figures.get(_ROWS, _SIZE[0])
     rates = {
         "bf16_flops": f"bfloat16 matrix product, {size} x {size}",
         "fp32_flops": f"float32 matrix product, {size} x {size}",

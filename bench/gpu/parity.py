@@ -17,19 +17,15 @@ from export.parity import Evidence, check_parity
 from export.reference import build_reference
 from export.source import load_source
 
-_RECIPE, _MINIATURE_RECIPE = "cifarnet", "seed003-lenet"
-
-
-def recipe(context: Context) -> str:
-    return _MINIATURE_RECIPE if context.miniature else _RECIPE
+_RECIPE = ("cifarnet", "seed003-lenet")
 
 
 def inputs(context: Context) -> dict[str, Any]:
-    return training.inputs(context, recipe(context))
+    return training.inputs(context, context.pick(_RECIPE))
 
 
 def run(context: Context) -> Outcome:
-    name = recipe(context)
+    name = context.pick(_RECIPE)
     try:
         folder = training.train(context, name)
     except training.Unfinished as error:

@@ -22,9 +22,9 @@ from training.world import World
 
 RECIPE = "resnet18"
 
-_IMAGES, _MINIATURE_IMAGES = 25_000, 20
+_IMAGES = (25_000, 20)
 _MINIATURE_BATCH, _MINIATURE_MODEL = 4, "resnet20"
-_STEPS, _MINIATURE_STEPS = 20, 1  # that are profiled, and thrice as many that are timed
+_STEPS = (20, 1)  # that are profiled, and thrice as many that are timed
 # What a kernel does, by the first of these that its name contains.
 _KINDS = {
     "what was compiled": ("triton_",),  # called by all that it was made of
@@ -47,7 +47,7 @@ def run(context: Context, *, compiled: bool) -> Outcome:
 
 def measure(context: Context, *, compiled: bool) -> dict[str, Any]:
     trainer = random_trainer(context, compiled=compiled)
-    count = _MINIATURE_STEPS if context.miniature else _STEPS
+    count = context.pick(_STEPS)
     steps = go_on(trainer)
     take(context, steps, count)  # warms up
     started = time.perf_counter()
@@ -70,7 +70,7 @@ def measure(context: Context, *, compiled: bool) -> dict[str, Any]:
 
 
 def random_trainer(context: Context, *, compiled: bool) -> Trainer:
-    count = _MINIATURE_IMAGES if context.miniature else _IMAGES
+    count = context.pick(_IMAGES)
     recipe = replace(RECIPES[RECIPE], compile=compiled, validation=0.5)
     if context.miniature:
         recipe = replace(recipe, batch_size=_MINIATURE_BATCH, model=_MINIATURE_MODEL)

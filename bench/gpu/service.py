@@ -19,25 +19,20 @@ from cifar_models.errors import reason
 from serving.engines.registry import AUTO, CUDA_ATOL
 from serving.settings import Settings
 
-_IMAGES, _MINIATURE_IMAGES = 1024, 16  # of a large request, and of the engine's largest batch
-_CALLERS, _MINIATURE_CALLERS = (64, 8), (2, 1)  # of single pictures, of large requests
-_SECONDS, _MINIATURE_SECONDS = 3.0, 0.1
-_WORKERS, _MINIATURE_WORKERS = 4, 2  # of the server that may choose its engine; the others have one
+_IMAGES = (1024, 16)  # of a large request, and of the engine's largest batch
+_CALLERS = ((64, 8), (2, 1))  # of single pictures, of large requests
+_SECONDS = (3.0, 0.1)
+_WORKERS = (4, 2)  # of the server that may choose its engine; the others have one
 
 
 def inputs(context: Context) -> dict[str, Any]:
-    return {**engine.inputs(context), "images": images(context)}
-
-
-def images(context: Context) -> int:
-    return _MINIATURE_IMAGES if context.miniature else _IMAGES
+    return {**engine.inputs(context), "images": context.pick(_IMAGES)}
 
 
 def run(context: Context) -> Outcome:
-    workers = _MINIATURE_WORKERS if context.miniature else _WORKERS
     servers, missing = [], []
     alone: dict[str, float] = {}  # what each engine does by itself, measured once
-    for name, count in [*((name, 1) for name in engine.names(context)), (AUTO, workers)]:
+    for name, count in [*((name, 1) for name in engine.names(context)), (AUTO, context.pick(_WORKERS))]:
         try:
             servers.append(measure(context, name, count, alone))
         except Exception as error:  # a wrong answer, a server that died, or an engine whose library is missing
@@ -47,19 +42,18 @@ def run(context: Context) -> Outcome:
 
 def measure(context: Context, asked: str, workers: int, alone: dict[str, float]) -> dict[str, Any]:
     """Both kinds of requests on one server, and what its engine does alone in batches of the larger one."""
-    seconds = _MINIATURE_SECONDS if context.miniature else _SECONDS
-    callers = _MINIATURE_CALLERS if context.miniature else _CALLERS
+    seconds, callers, images = context.pick(_SECONDS), context.pick(_CALLERS), context.pick(_IMAGES)
     file = right_answers(context, asked)
     pictures = single_pictures(file, tolerance=CUDA_ATOL)
-    bulk = raw_batches(file, size=images(context), tolerance=CUDA_ATOL)
-    settings = Settings(max_batch=images(context))
-    variables = {"CIFAR_ENGINE": asked, "CIFAR_MAX_BATCH": str(images(context)), "CIFAR_WORKERS": str(workers)}
+    bulk = raw_batches(file, size=images, tolerance=CUDA_ATOL)
+    settings = Settings(max_batch=images)
+    variables = {"CIFAR_ENGINE": asked, "CIFAR_MAX_BATCH": str(images), "CIFAR_WORKERS": str(workers)}
     with running(OURS, pictures, variables) as (server, startup):
         name = engine_of(server, settings.model)
         loads = [load(server, each, count, seconds) for each, count in zip((pictures, bulk), callers, strict=True)]
     if name not in alone:
         loaded = load_engine(name, settings.bundles / settings.model, settings)
-        alone[name] = rate(loaded, images(context), seconds, lanes=loaded.lanes)
+        alone[name] = rate(loaded, images, seconds, lanes=loaded.lanes)
     return {
         "asked": asked,
         "engine": name,

@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.serving.engine import engine_rates
-from bench.serving.server import OURS, ServerProcess, Startup, running
+from bench.engines import BATCHES, load_engine, rates_of
+from bench.serving.server import ENGINE, OURS, ServerProcess, Startup, running
 from bench.serving.workload import Workload
 from bench.serving.wrk import ClosedLoop, closed_loop
+from serving.settings import Settings
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ class Plan:
                 if "bulk" in self.parts and OURS in servers:
                     result.bulk.append(ask(servers[OURS], self.batches, _BULK_CONNECTIONS, self._turn))
                 if "engine" in self.parts:
-                    result.engine.append(engine_rates(self._turn / 2))
+                    result.engine.append(alone(self._turn / 2))
         return result
 
     @property
@@ -108,6 +109,12 @@ class Plan:
             note(f"{connections} connections, passes: {passes}")
             for name in in_turns(list(servers), passes):
                 yield Turn(name, ask(servers[name], self.pictures, connections, self._turn))
+
+
+def alone(seconds: float) -> dict[int, float]:
+    """What our engine does without a server, the limit of any that has it: images a second by size of batch."""
+    settings = Settings()
+    return rates_of(load_engine(ENGINE, settings.bundles / settings.model, settings), BATCHES, seconds)
 
 
 def in_turns(servers: Sequence[str], passes: int) -> list[str]:

@@ -23,6 +23,7 @@ _HEADINGS = {
     "open": "Open loop, Poisson arrivals",
     "sweep": "Open loop: latency against rate",
 }
+_OPEN_HEAD = ["offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
 
 
 def markdown(report: Report) -> str:
@@ -145,7 +146,6 @@ def open_section(opened: Open) -> str:
     tails = [turn.run.p99_ms for turn in opened.half if turn.run.p99_ms is not None]
     tail = f"a p99 of {median(tails):.1f} ms" if tails else "no right answer"
     shares = [turn.share for turn in opened.overload]
-    head = ["phase", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     overloads = [run for turn in opened.overload for run in (turn.run, *turn.after)]
     rows = [open_row(run) for run in (*(turn.run for turn in opened.half), *overloads)]
     return (
@@ -154,7 +154,7 @@ def open_section(opened: Open) -> str:
         f"At twice the saturation: {median(shares):.0%} of it answered right ({min(shares):.0%} to {max(shares):.0%}), "
         f"of what it was just before and after each turn. Largest process's RSS before the first and after each: "
         f"{memory} MiB.\n\n"
-        f"{as_markdown([head, *rows])}"
+        f"{as_markdown([['phase', *_OPEN_HEAD], *rows])}"
     )
 
 
@@ -166,9 +166,8 @@ def open_row(run: OpenLoop) -> list[str]:
 
 
 def sweep_section(swept: Sweep) -> str:
-    head = ["server", "offered/s", "right/s", "p50 ms", "p99 ms", "client late p99 ms", "answers", "no Retry-After"]
     rows = [[TITLES[name], *open_row(run)[1:]] for name, runs in swept.runs.items() for run in runs]
     text = (
         f"Up to the first rate that a server does not keep up with; ours saturates at {swept.saturation:.0f} a second."
     )
-    return f"{text}\n\n{as_markdown([head, *rows])}"
+    return f"{text}\n\n{as_markdown([['server', *_OPEN_HEAD], *rows])}"
