@@ -1,19 +1,20 @@
 """docs/benchmarks.md from the figures beside it, measuring nothing: python -m bench.page [--out docs]."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.charts import draw_growth, draw_serving
 from bench.growth import Growth
 from bench.growth import table as growth_table
-from bench.marks import fill
 from bench.output import read_figures
 from bench.serving.report import Report
 from bench.serving.server import ROOT
 from bench.serving.table import origin, parts
 from cifar_models.atomic import saving
 from cifar_models.command import Parser, run_command
+from cifar_models.errors import InputError
 from export.figures import as_markdown
 
 DOCS = ROOT / "docs"
@@ -46,6 +47,21 @@ def write_page(out: Path) -> None:
         page = fill(page, {"training": training(json.loads((figures / "training.json").read_text()))})
     with saving(out / PAGE) as partial:
         partial.write_text(page)
+
+
+def fill(page: str, parts: Mapping[str, str]) -> str:
+    """The page with each part between its marks, `<!-- NAME -->` and `<!-- /NAME -->`; what has no part stays.
+
+    Raises InputError when a part has no marks in the page.
+    """
+    for name, text in parts.items():
+        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, opened, rest = page.partition(first)
+        _, closed, after = rest.partition(last)
+        if not (opened and closed):
+            raise InputError(f"The page has no place {first.strip()} ... {last}; put these two lines there.")
+        page = f"{before}{first}{text}\n{last}{after}"
+    return page
 
 
 def picture(name: str) -> str:

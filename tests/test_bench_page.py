@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, command
+from pydantic import TypeAdapter
 
 from bench.growth import Growth, Point
-from bench.marks import fill
 from bench.output import output, read_figures, write_figures
+from bench.page import fill
+from bench.pareto.measure import Point as Pareto
+from bench.pareto.page import render
 from bench.serving.machine import describe_machine
 from bench.serving.open_loop import OpenLoop
 from bench.serving.report import Report
@@ -160,3 +163,9 @@ def test_a_bound_that_cannot_be_kept_is_refused() -> None:
     done = command("bench.tune", "--p99-ms", "nan", check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: argument --p99-ms: 'nan' is no finite number above 0")
+
+
+def test_the_page_of_architectures_that_is_committed_is_that_of_its_figures() -> None:
+    found = json.loads((ROOT / "docs" / "pareto.json").read_text())
+    points = TypeAdapter(list[Pareto]).validate_python(found["points"])
+    assert render(points, found["machine"], 2) == (ROOT / "docs" / "pareto.md").read_text()

@@ -17,35 +17,29 @@ from bench.pareto.page import plot, render, table
 from bench.report.charts import write_svg
 from bench.serving.machine import describe_machine
 from cifar_models.atomic import saving
-from cifar_models.command import Parser, amount, count, run_command
-from cifar_models.registry import find_model
+from cifar_models.command import Parser, amount, run_command
 from export.figures import as_text
 
-ARCHITECTURES = ("lenet", "lenet_120", "batchnorm_net", "resnet20", "cifarnet", "alexnet_bn", "vgg11", "resnet18")
+_ARCHITECTURES = ("lenet", "lenet_120", "batchnorm_net", "resnet20", "cifarnet", "alexnet_bn", "vgg11", "resnet18")
+_THREADS, _ROUNDS = 2, 5
 
 
 def main() -> None:
     parser = Parser(
         prog="python -m bench.pareto", description="Accuracy against speed and size: pareto.md, .json and .svg."
     )
-    parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES), metavar="NAME")
-    parser.add_argument("--threads", type=count, default=2, help="of the CPU (default: 2)")
     parser.add_argument("--seconds", type=amount, default=2, help="of each timing (default: 2)")
-    parser.add_argument("--rounds", type=count, default=5, help="default: 5; the medians count")
-    parser.add_argument("--bundles", type=Path, default=Path("models"), help="folder of the bundles (default: models)")
     parser.add_argument("--runs", type=Path, help=f"first record the runs in this folder in {RUNS.name}")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the result (default: docs)")
     options = parser.parse_args()
-    for name in options.architectures:
-        find_model(name)
     machine = {name: found for name, found in describe_machine().items() if name in ("date", "cpu", "cores", "load")}
     runs = with_recorded(read_runs(options.runs) if options.runs else [])
-    accuracies = best_accuracies(runs, options.bundles)
+    accuracies = best_accuracies(runs, Path("models"))
     if options.runs:
         record(runs)
     with TemporaryDirectory() as folder:
-        files = {name: export_fresh(name, Path(folder), options.threads) for name in options.architectures}
-        points = measure(files, accuracies, options.seconds, options.rounds)
+        files = {name: export_fresh(name, Path(folder), _THREADS) for name in _ARCHITECTURES}
+        points = measure(files, accuracies, options.seconds, _ROUNDS)
     print(as_text(table(points)))
     write(points, machine, options)
 
@@ -53,7 +47,7 @@ def main() -> None:
 def write(points: Sequence[Point], machine: dict[str, Any], options: argparse.Namespace) -> None:
     texts = {
         "pareto.json": json.dumps({"machine": machine, "points": [asdict(point) for point in points]}, indent=2) + "\n",
-        "pareto.md": render(points, machine, options.threads),
+        "pareto.md": render(points, machine, _THREADS),
     }
     if any(point.trained for point in points):
         write_svg(options.out / "pareto.svg", plot(points))
