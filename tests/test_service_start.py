@@ -1,6 +1,7 @@
 """What a server does with its settings and its bundles before it answers."""
 
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +15,10 @@ from engines import without_cuda
 from metrics_text import Figures
 
 
-def serve_in_vain(tmp_path: Path, **environment: str) -> str:
+def serve_in_vain(tmp_path: Path, *options: str, **environment: str) -> str:
     """Run `bentoml serve` where it must stop by itself; all that it says."""
-    done = command("bentoml", "serve", "--port", "0", check=False, BENTOML_HOME=str(tmp_path / "home"), **environment)
+    home = str(tmp_path / "home")
+    done = command("bentoml", "serve", "--port", "0", *options, check=False, BENTOML_HOME=home, **environment)
     assert done.returncode == 1
     return done.stdout + done.stderr
 
@@ -35,6 +37,13 @@ def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path, variable:
     (line,) = serve_in_vain(tmp_path, **{variable: value}).splitlines()
     assert line.startswith(f"error: {variable}")
     assert variable == "CIFAR_NOPE" or value in line
+
+
+def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        (line,) = serve_in_vain(tmp_path, "--host", "127.0.0.1", "--port", address.rpartition(":")[2]).splitlines()
+    assert line.startswith(f"error: {address} cannot be listened on (Address already in use); name another --port")
 
 
 @pytest.mark.parametrize("file", ["model.int8.onnx", "golden.npz"])

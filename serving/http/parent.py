@@ -1,6 +1,9 @@
 """The parent process, BentoML's: it watches over the workers, by circus, and tells them when the whole server stops."""
 
 import contextlib
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ _stop: Any = circus.Arbiter.stop
 def watch_over_workers() -> None:
     """Have BentoML look more often, replace workers in a container too, and stop whenever it is told to.
 
-    In a container it would replace none, for the container to end and be started again; but it only ends with its last.
+    And say in one line that a port is taken. In a container it would replace none, for the container to end and be started again; but it only ends with its last.
     """
     kind: Any = circus.Arbiter
     kind.stop = stop
@@ -29,9 +32,19 @@ def watch_over_workers() -> None:
         arbiter = create(*arguments, check_delay=_LOOK, **options)
         for watcher in arbiter.watchers:
             watcher.respawn = True
+        for listener in arbiter.sockets.values():
+            listener.bind = partial(bind, listener, listener.bind)
         return arbiter
 
     circus.create_standalone_arbiter = create_arbiter
+
+
+def bind(listener: Any, bind_: Callable[[Any], None], address: Any) -> None:
+    """Or end the process."""
+    try:
+        bind_(address)
+    except OSError as error:
+        sys.exit(f"error: {listener.location} cannot be listened on ({error.strerror}); name another --port or --host.")
 
 
 @gen.coroutine
