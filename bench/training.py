@@ -30,7 +30,7 @@ from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import create_model
 from training.augment import draw_views, lay_out, take
-from training.options import DATA
+from training.options import DATA, may_download
 from training.recipe import Recipe
 from training.trainer import Trainer
 from training.world import World
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--json", type=output, help="also write what is printed to this file")
     options = parser.parse_args()
     machine = describe_machine()  # first of all, as it states the load
-    data = whole_batches(load_images(options.data, "train", download=True).sample(options.images))
+    data = whole_batches(load_images(options.data, "train", download=may_download(options.data)).sample(options.images))
     loading_pixels = {"ours": ours(data), "plain": plain(data, _TO_PIXELS)}
     loading_normalised = {
         "ours": ours(data, Preprocess(MEAN, STD, channels=3, size=IMAGE_SIZE)),

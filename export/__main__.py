@@ -25,7 +25,7 @@ BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def main() -> None:
     options = parse_options()
     if options.all_architectures:
-        if options.checkpoint or options.out:
+        if options.checkpoint or options.out or options.license or options.formats != list(FORMATS):
             raise InputError("--all-architectures checks fresh weights and makes no bundle; give it alone.")
         for line in check_all_architectures():
             print(line, flush=True)

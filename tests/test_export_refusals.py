@@ -98,6 +98,11 @@ def test_a_name_that_cannot_be_a_models_is_refused(refused: Refused, tiny_run: P
     assert name in refused(tiny_run / "best.pt", "--out", tmp_path / name)
 
 
+@pytest.mark.parametrize("option", ["runs/x/best.pt", "--out models/x", "--license MIT", "--formats onnx-fp32"])
+def test_what_would_do_nothing_where_all_architectures_are_checked_is_refused(refused: Refused, option: str) -> None:
+    assert refused("--all-architectures", *option.split()).endswith("give it alone.")
+
+
 @pytest.mark.parametrize("name", ["", "all rights reserved", "MIT\n"])
 def test_what_is_no_name_of_a_license_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
     line = refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--license", name)

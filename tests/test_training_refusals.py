@@ -64,6 +64,12 @@ def test_a_run_that_diverges_at_once_saves_no_epoch(tiny_data: Path, tmp_path: P
     assert {path.name for path in contents(tmp_path / "run")} == {"recipe.json", "events.out.tfevents.00000"}
 
 
+@pytest.mark.parametrize("name", ["two\nlines", b"\xff".decode(errors="surrogateescape")])
+def test_a_name_of_the_data_that_no_line_can_hold_is_refused(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    line = refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tiny_data, "--data-name", name)
+    assert f"{name!r} in a line of text; give them another --data-name" in line
+
+
 def test_a_run_folder_that_is_a_file_is_refused(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tiny_data)

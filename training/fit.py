@@ -71,7 +71,7 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     resume = world.first(partial(should_resume, folder, options.resume))
     with world.first_alone():  # it may have to download them
         data = load_images(options.data, "train", download=may_download(options.data))
-    run = Run(folder=folder, recipe=recipe, data=data, data_name=options.data_name or default_name(options.data))
+    run = Run(folder=folder, recipe=recipe, data=data, data_name=name_data(options))
     start = None if resume else load_start(run)
     trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
     with ExitStack() as held, stop_request() as stop:
@@ -86,6 +86,14 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
     if code == 0 and world.is_first:
         print(f"\nThe best epoch is {run.best}. Next:\n{next_commands(run, options.data)}")
     return code
+
+
+def name_data(options: argparse.Namespace) -> str:
+    """What every figure of the run will call them, in a line. Raises InputError."""
+    name: str = options.data_name or default_name(options.data)
+    if not name.isprintable():
+        raise InputError(f"The data cannot be called {name!r} in a line of text; give them another --data-name.")
+    return name
 
 
 def describe(trainer: Trainer, run: Run) -> str:
