@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from conftest import OWN_PROCESS, command
-from runs import assert_same, kill_after_an_epoch
+from small_runs import assert_same, kill_after_an_epoch
 from test_recipes import few_images
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from runs import refusal
+from small_runs import refusal
 from torch.nn.functional import cross_entropy, kl_div
 
 from cifar_models.checkpoint import load_checkpoint

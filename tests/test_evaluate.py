@@ -11,7 +11,7 @@ import torch
 from conftest import TEST_IMAGES, TINY_MODEL, command
 from html_page import Page
 from PIL import Image
-from runs import contents
+from small_runs import contents
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional as F

@@ -11,7 +11,7 @@ import pytest
 import torch
 from commands import Followed, run
 from conftest import OWN_PROCESS, ROOT, command, started
-from runs import assert_same, contents
+from small_runs import assert_same, contents
 from test_recipes import few_images
 
 from cifar_models.checkpoint import load_checkpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from commands import Command
 from conftest import ROOT, command
-from runs import SMALL
+from small_runs import SMALL
 
 # An epoch takes longer than the bar waits between two looks at the loss.
 RECIPE = ("training.fit", "--model", "resnet20", "--device", "cpu", "--precision", "fp32", "--batch-size", "2")

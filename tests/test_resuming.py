@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import OWN_PROCESS, TINY_RECIPE, command
 from PIL import Image
-from runs import EPOCHS, RECIPE, assert_same, contents, kill_after_an_epoch, refusal, too_large, whole_run
+from small_runs import EPOCHS, RECIPE, assert_same, contents, kill_after_an_epoch, refusal, too_large, whole_run
 
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.dataset import ImageSet, load_images

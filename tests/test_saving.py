@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import too_large
+from small_runs import too_large
 from test_recipes import few_images
 from torch.testing import assert_close
 

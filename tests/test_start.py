@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from runs import refusal
+from small_runs import refusal
 
 from cifar_models.checkpoint import load_checkpoint
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from commands import Command
 from conftest import ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command, started
-from runs import RECIPE, SMALL, whole_run
+from small_runs import RECIPE, SMALL, whole_run
 from torch import nn
 
 from cifar_models.checkpoint import load_checkpoint

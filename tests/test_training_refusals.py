@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import command
-from runs import RECIPE, SMALL, contents, refusal
+from small_runs import RECIPE, SMALL, contents, refusal
 
 from cifar_models.command import run_command
 from training import fit

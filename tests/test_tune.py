@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from runs import too_large
+from small_runs import too_large
 
 from cifar_models.command import run_command
 from training.fit import parse_options

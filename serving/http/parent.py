@@ -22,7 +22,8 @@ _stop: Any = circus.Arbiter.stop
 def watch_over_workers() -> None:
     """Have BentoML look more often, replace workers in a container too, and stop whenever it is told to.
 
-    And say in one line that a port is taken. In a container it would replace none, for the container to end and be started again; but it only ends with its last.
+    In a container it would replace none, for the container to end and be started again; but it only ends with its last.
+    And of a port that is taken it would print a traceback.
     """
     kind: Any = circus.Arbiter
     kind.stop = stop
