@@ -5,7 +5,7 @@ import resource
 import runpy
 import sys
 from collections.abc import Mapping
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -123,6 +123,7 @@ def _become(
     streams: dict[int, int],
 ) -> None:
     """Be `python -m module`."""
+    set_start_method(None, force=True)  # else its own processes begin as this one did, and each loads torch anew
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
