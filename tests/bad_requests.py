@@ -4,6 +4,7 @@ import io
 import json
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ JPEGS = ("JPEG", "MPO")
 NOTE = b"\xff\xe1\x00\x0aExif\x00\x00II"
 
 
+@cache
 def wide_png(side: int) -> bytes:
     """A whole one-bit picture: small as a file, enormous in memory."""
     file = io.BytesIO()
