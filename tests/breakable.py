@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -86,20 +87,22 @@ async def breakable(
 
     kind = ENGINES[ENGINE]
     monkeypatch.setattr(bundles, "ENGINES", {ENGINE: EngineKind(kind.artifact, kind.cuda, kind.atol, load)})
-    server = Server(Settings(bundles=MODELS, model=DEFAULT, engine=ENGINE, timeout=timeout, **settings))
-    threshold = gc.get_threshold()
-    await server.start()
-    gc.unfreeze()  # what suits a server does not suit the tests
-    gc.set_threshold(*threshold)
-    engine = made[sorted(bundles.find_bundles(MODELS)).index(DEFAULT)]
-    engine.batcher = server._serving[DEFAULT].batcher
-    engine.computed.clear()
-    engine.calls = 0
-    try:
-        yield server, engine
-    finally:
-        engine.go.set()
-        await server.stop()
+    with TemporaryDirectory() as folder:  # of one bundle: to load the others takes longer than most tests do
+        Path(folder, DEFAULT).symlink_to(MODELS / DEFAULT)
+        server = Server(Settings(bundles=Path(folder), model=DEFAULT, engine=ENGINE, timeout=timeout, **settings))
+        threshold = gc.get_threshold()
+        await server.start()
+        gc.unfreeze()  # what suits a server does not suit the tests
+        gc.set_threshold(*threshold)
+        (engine,) = made
+        engine.batcher = server._serving[DEFAULT].batcher
+        engine.computed.clear()
+        engine.calls = 0
+        try:
+            yield server, engine
+        finally:
+            engine.go.set()
+            await server.stop()
 
 
 class Exchange:
