@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from PIL import Image
 from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import load_images
 from cifar_models.picture import Pixels
+from serving.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
@@ -159,14 +160,28 @@ class ServerProcess:
         assert response.status_code == 200, self.log.read_text()
 
 
+def default_alone(folder: Path) -> Path:
+    """`folder`, in which the default bundle lies: a server is ready once it has loaded those beside it too."""
+    shipped = load_settings({})
+    folder.mkdir(exist_ok=True)
+    with suppress(FileExistsError):  # of an earlier server
+        (folder / shipped.model).symlink_to(MODELS / shipped.model)
+    return folder
+
+
 @contextmanager
-def serving(log: Path, *arguments: str, bento: Path | None = None, **settings: Any) -> Iterator[ServerProcess]:
+def serving(
+    log: Path, *arguments: str, bento: Path | None = None, shipped: bool = False, **settings: Any
+) -> Iterator[ServerProcess]:
     """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM.
 
     `arguments` are further ones of the command.
 
-    It serves this checkout, or a built Bento from a folder that is not this checkout.
+    It serves this checkout, or a built Bento from a folder that is not this checkout. Of the bundles it serves the
+    default one alone, unless `bundles` names others, or it is to find the `shipped` ones by itself, as a Bento does.
     """
+    if not (bento or shipped):
+        settings = {"bundles": default_alone(log.parent / "default alone"), **settings}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -202,7 +217,7 @@ def serving(log: Path, *arguments: str, bento: Path | None = None, **settings: A
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The shipped bundles, served with no settings at all."""
-    with serving(tmp_path_factory.mktemp("server") / "log") as process:
+    with serving(tmp_path_factory.mktemp("server") / "log", shipped=True) as process:
         process.wait_until_ready()
         yield process
 

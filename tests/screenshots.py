@@ -20,7 +20,11 @@ COLOURS = 128  # of a screenshot: a third of the bytes, and no difference to be 
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "log") as server, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder) / "log", shipped=True) as server,
+        chromium() as browser,
+    ):
         server.wait_until_ready()
         for look, (count, options) in LOOKS.items():
             path = ROOT / "docs" / f"page-{look}.png"

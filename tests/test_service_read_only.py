@@ -47,7 +47,7 @@ def test_the_server_writes_into_temporary_folders_and_asks_nobody(
         "PYTHONDONTWRITEBYTECODE": "1",
     }.items():
         monkeypatch.setenv(name, str(value))
-    with serving(temporary / "log") as server:
+    with serving(temporary / "log", shipped=True) as server:
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
             for body in (raw(pictures(3)), png(pictures(1)[0]), form(part("images", bytes(10)))):
