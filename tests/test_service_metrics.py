@@ -64,7 +64,8 @@ def test_a_histogram_is_one_as_prometheus_reads_it(client: httpx.Client) -> None
 
 def test_whether_batching_happens_can_be_seen(server: ServerProcess, client: httpx.Client) -> None:
     before = Figures(client)
-    post_together(server.url, [raw(pictures(1))] * 64)
+    for response in post_together(server.url, [raw(pictures(1))] * 64):
+        assert response.status_code == 200, response.text  # what is refused is in no batch
     after = Figures(client)
     batches = grown(before, after, "cifar_batch_images_count", model=DEFAULT)
     assert grown(before, after, "cifar_batch_images_sum", model=DEFAULT) == 64
