@@ -32,10 +32,11 @@ MODELS = ROOT / "models"
 JPEG_COPY = "9bf8ec6662131253df8cd768c8a6a0289d1cf59f7f8a58a4eb8685126cd355f9"  # fingerprint of its test images
 TRAIN_IMAGES, TEST_IMAGES = 20, 4  # of each class
 TINY_EPOCHS = 8  # enough for int8 to agree with the checkpoint
-# Files that take longest. Begun first, the last one does not keep one of two processes waiting for the other.
+# Files that take longest. Begun first, the last one does not keep the other processes waiting.
 LONGEST = [
-    *("test_export_architectures.py", "test_bench_gpu.py", "test_distributed.py", "test_training.py", "test_export.py"),
-    *("test_interrupt.py", "test_own_classes.py", "test_export_refusals.py", "test_remeasure.py", "test_walks.py"),
+    *("test_bench_serving.py", "test_bench_gpu.py", "test_distributed.py", "test_export_architectures.py"),
+    *("test_walks.py", "test_bench_page.py", "test_service_stop.py", "test_resuming.py", "test_parity.py"),
+    *("test_export.py", "test_interrupt.py", "test_own_classes.py", "test_service_start.py"),
 ]
 # For a command whose outcome shall not depend on what it would share with others: another order of sets, a fresh torch.
 OWN_PROCESS: dict[str, Any] = {"PYTHONHASHSEED": "1"}
