@@ -137,7 +137,13 @@ def test_an_option_that_cannot_be_used_is_named(kind: Any, options: dict[str, An
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("all_proxy", "secret://proxy"), ("https_proxy", "http://proxy:port"), ("SSL_CERT_FILE", "no/such.pem")],
+    [
+        ("all_proxy", "secret://proxy"),
+        ("https_proxy", "http://proxy:port"),
+        ("no_proxy", "fe80::/10"),
+        ("SSL_CERT_FILE", "no/such.pem"),
+        ("SSLKEYLOGFILE", "no/such/file"),
+    ],
 )
 def test_an_environment_that_cannot_be_used_is_named(
     kind: Any, name: str, value: str, monkeypatch: pytest.MonkeyPatch

@@ -185,7 +185,7 @@ def made(make: Callable[[], T]) -> T:
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise BadInput(
             f"A proxy or the certificates of the environment cannot be used: {error}. Set right, or unset, what there "
-            "is of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+            "is of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE."
         ) from error
 
 
