@@ -14,6 +14,8 @@ from damaged import contradict_golden, copy_bundle, edit_manifest, flip_bit
 from engines import without_cuda
 from metrics_text import Figures
 
+JOINED = "half\u200cspace"  # as Persian joins words, by what Python calls not printable
+
 
 def serve_in_vain(tmp_path: Path, *options: str, **environment: str) -> str:
     """Run `bentoml serve` where it must stop by itself; all that it says."""
@@ -85,7 +87,7 @@ def test_where_the_cpu_may_stand_in_for_cuda_it_serves_and_is_reported_as_degrad
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server of the default bundle and of copies of it, some of which must not be served."""
     folder = tmp_path_factory.mktemp("neighbours")
-    for name in (DEFAULT, "damaged", "lying", "half", "short", ".half.1.partial"):
+    for name in (DEFAULT, "damaged", "lying", "half", "short", JOINED, ".half.1.partial"):
         copy_bundle(MODELS / DEFAULT, folder / "models" / name)
     flip_bit(folder / "models" / "damaged" / "model.onnx")
     contradict_golden(folder / "models" / "lying")
@@ -116,7 +118,7 @@ def test_broken_bundles_are_reported_and_not_served(neighbours: httpx.Client) ->
 def test_every_bundle_says_in_how_many_workers_it_works(neighbours: httpx.Client) -> None:
     values = Figures(neighbours).values
     found = {dict(labels)["model"]: value for (name, labels), value in values.items() if name == "cifar_model_ready"}
-    assert found == {DEFAULT: 1, "half": 1, "damaged": 0, "lying": 0, "short": 0}
+    assert found == {DEFAULT: 1, "half": 1, JOINED: 1, "damaged": 0, "lying": 0, "short": 0}
 
 
 def test_a_bundle_whose_fastest_engine_computes_something_else_gets_the_next(neighbours: httpx.Client) -> None:
@@ -124,9 +126,10 @@ def test_a_bundle_whose_fastest_engine_computes_something_else_gets_the_next(nei
     assert "int8" not in model["engine"]
 
 
-def test_a_bundle_is_named_by_its_folder_everywhere(neighbours: httpx.Client) -> None:
-    assert post(neighbours, raw(pictures(1)), model="half").json()["model"]["name"] == "half"
-    assert "half" in [model["name"] for model in neighbours.get("/models").json()["models"]]
+@pytest.mark.parametrize("name", ["half", JOINED])
+def test_a_bundle_is_named_by_its_folder_everywhere(neighbours: httpx.Client, name: str) -> None:
+    assert post(neighbours, raw(pictures(1)), model=name).json()["model"]["name"] == name
+    assert name in [model["name"] for model in neighbours.get("/models").json()["models"]]
 
 
 def test_a_bundle_with_fewer_labels_than_outputs_is_not_served(neighbours: httpx.Client) -> None:

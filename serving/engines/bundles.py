@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 
@@ -58,16 +59,17 @@ class LoadedBundle:
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
-    """The bundle folders in `folder`, by name; InputError when there is none, or one that nobody could ask for."""
+    """The bundle folders in `folder`, by name; InputError when there is none, or one whose name cannot be told."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob(f"[!.]*/{MANIFEST}"))}
     if not found:
         raise InputError(
             f"CIFAR_BUNDLES={folder} holds no bundle (a folder with {MANIFEST}); `python -m export` makes one."
         )
     for name in found:
-        if not name.isprintable():  # nor is a byte that is no UTF-8: no answer and no metric could hold it
+        if {category(character) for character in name} & {"Cc", "Cs"}:  # no metric holds the latter, no line the former
             raise InputError(
-                f"CIFAR_BUNDLES={folder} holds {name!r}, which is no name that a client can write; rename it."
+                f"CIFAR_BUNDLES={folder} holds {name!r}, a name with control characters or bytes that are no UTF-8; "
+                "rename it."
             )
     return found
 
