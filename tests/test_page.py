@@ -5,9 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -341,6 +342,25 @@ def test_a_bundle_that_is_gone_gives_way_to_the_one_that_answers_now(page: Page)
     expect(page.get_by_label("Which bundle answers")).to_have_value(DEFAULT)
 
 
+def test_where_no_two_replicas_have_the_same_bundle_a_picture_is_asked_again_but_once(page: Page) -> None:
+    asked = []
+    numbers = count(1)
+
+    def refuse(route: Route) -> None:
+        asked.append(parse_qs(urlsplit(route.request.url).query)["model"][0])
+        route.fulfill(status=404, json={"error": {"code": "unknown_model", "message": "There is no such model."}})
+
+    page.route("**/classify?*", refuse)
+    change_models(page, lambda models: [{**models[0], "name": f"m{next(numbers)}", "default": True}], times=None)
+    bundle = page.get_by_label("Which bundle answers")
+    expect(bundle).to_have_value("m1")
+    for name, last in (("a.png", "m3"), ("b.png", "m5")):
+        choose(page, picture_file(name, SHIP))
+        expect(card(page, name)).to_contain_text("There is no such model.")
+        expect(bundle).to_have_value(last)
+    assert asked == ["m1", "m2", "m3", "m4"]
+
+
 def test_a_server_that_came_back_is_asked_what_it_has_once_it_answers(page: Page) -> None:
     page.route("**/models", lambda route: route.abort(), times=1)
     page.reload()
@@ -351,15 +371,17 @@ def test_a_server_that_came_back_is_asked_what_it_has_once_it_answers(page: Page
     expect(bundle.locator(".figure")).to_be_visible()
 
 
-def change_models(page: Page, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-    """Have the page opened anew, with other bundles than the server has; from then on it is told the truth."""
+def change_models(
+    page: Page, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], *, times: int | None = 1
+) -> None:
+    """Have the page opened anew, with other bundles than the server has; after so many times it is told the truth."""
 
     def fulfill(route: Route) -> None:
         response = route.fetch()
         content = response.json()
         route.fulfill(response=response, json={**content, "models": change(content["models"])})
 
-    page.route("**/models", fulfill, times=1)
+    page.route("**/models", fulfill, times=times)
     page.reload()
 
 

@@ -79,17 +79,25 @@ function showCode() {
 }
 
 let model = "";
+const moved = new WeakSet(); // cards that were asked for a bundle which their user did not choose
 
-function onBundle() {
+function onBundle(isChosen = true) {
   showCode();
-  if (model && model !== chosen()) askFor(cards);
+  if (model && model !== chosen()) askFor(isChosen ? cards : cards.filter(moveOnce));
   model = chosen();
+}
+
+/** Whether it is the first time: replicas that have different bundles would have it asked again for ever. */
+function moveOnce(card) {
+  const isFirst = !moved.has(card);
+  moved.add(card);
+  return isFirst;
 }
 
 async function load() {
   try {
     await loadBundles();
-    onBundle();
+    onBundle(false);
   } catch (trouble) {
     if (trouble.status !== 401) throw trouble;
     askForKey();
