@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from bodies import assert_right, pictures, post, raw
-from conftest import ROOT, ServerProcess, serving
+from bodies import DEFAULT, assert_right, pictures, post, raw
+from conftest import MODELS, ROOT, ServerProcess, serving
+from damaged import copy_bundle
 from memory import workers
 from wire import PATIENCE, connected, post_head, read_to_end, sending
 
@@ -187,3 +188,15 @@ def test_after_a_worker_was_killed_the_server_answers_again_soon(
         assert time.monotonic() - killed < max(RECOVERY, 3 + start)
         with httpx.Client(base_url=server.url, timeout=30) as client:
             assert_right(post(client, raw(pictures(3))), pictures(3))
+
+
+def test_a_bundle_whose_name_nobody_can_write_does_not_stop_the_next_worker(tmp_path: Path) -> None:
+    copy_bundle(MODELS / DEFAULT, tmp_path / "models" / DEFAULT)
+    with serving(tmp_path / "log", bundles=tmp_path / "models") as server:
+        server.wait_until_ready()
+        copy_bundle(MODELS / DEFAULT, tmp_path / "models" / os.fsdecode(b"\xff"))
+        (worker,) = workers(server)
+        os.kill(worker, signal.SIGKILL)
+        server.wait_until_ready()
+        assert workers(server) != [worker]
+        assert httpx.get(f"{server.url}/metrics", timeout=30).status_code == 200

@@ -59,19 +59,18 @@ class LoadedBundle:
 
 
 def find_bundles(folder: Path) -> dict[str, Path]:
-    """The bundle folders in `folder`, by name; InputError when there is none, or one whose name cannot be told."""
+    """The bundle folders in `folder`, by name; InputError when there is none."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob(f"[!.]*/{MANIFEST}"))}
     if not found:
         raise InputError(
             f"CIFAR_BUNDLES={folder} holds no bundle (a folder with {MANIFEST}); `python -m export` makes one."
         )
-    for name in found:
-        if {category(character) for character in name} & {"Cc", "Cs"}:  # no metric holds the latter, no line the former
-            raise InputError(
-                f"CIFAR_BUNDLES={folder} holds {name!r}, a name with control characters or bytes that are no UTF-8; "
-                "rename it."
-            )
     return found
+
+
+def can_be_told(name: str) -> bool:
+    """Whether it has no control characters, which break a line of the log, and is UTF-8, as a metric must be."""
+    return not {category(character) for character in name} & {"Cc", "Cs"}
 
 
 def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:

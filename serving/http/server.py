@@ -20,7 +20,7 @@ from serving.batching.niceness import let_the_event_loop_go_first
 from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.engines.bundles import find_bundles, load_bundle
+from serving.engines.bundles import can_be_told, find_bundles, load_bundle
 from serving.engines.choice import EngineChoice, check_engine
 from serving.errors import NotReady, UnknownModel
 from serving.http.disconnect import KEY as DISCONNECT
@@ -76,6 +76,12 @@ class Server:
         model = self._settings.model
         check_engine(self._engine_choice())
         folders = find_bundles(self._settings.bundles)
+        for name in folders:
+            if not can_be_told(name):
+                raise InputError(
+                    f"CIFAR_BUNDLES={self._settings.bundles} holds {name!r}, a name with control characters or bytes "
+                    "that are no UTF-8; rename it."
+                )
         if model not in folders:
             raise InputError(
                 f"CIFAR_MODEL={model!r} is no bundle. {self._settings.bundles} holds: {', '.join(folders)}."
@@ -93,6 +99,9 @@ class Server:
     def _load(self) -> None:
         settings = self._settings
         for name, folder in find_bundles(settings.bundles).items():
+            if not can_be_told(name):  # it came when the server ran: a worker that takes another's place must not fail
+                logger.error("Bundle %r is not served; rename it.", name)
+                continue
             try:
                 loaded = load_bundle(folder, self._engine_choice())
             except BundleError as error:
