@@ -165,7 +165,8 @@ def test_muon_has_the_filters_and_sgd_the_rest() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
 def test_a_network_without_filters_biases_and_norms_leaves_no_group_empty(optimizer: str) -> None:
     """A CUDA graph asks each group's first parameter where it is, and Muon takes no empty list."""
-    for network in (nn.Linear(8, 2, bias=False), nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Linear(4, 2, False))):
+    filters, rest = nn.Conv2d(3, 4, 3, bias=False), nn.Linear(4, 2, bias=False)
+    for network in (filters, rest, nn.Sequential(filters, rest)):
         optimizers = build_optimizers(network, recipe(optimizer=optimizer))
         assert all(group["params"] for each in optimizers for group in each.param_groups)
         assert sum(len(parameters(each)) for each in optimizers) == len(list(network.parameters()))

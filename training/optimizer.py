@@ -14,7 +14,7 @@ from training.recipe import Recipe
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """The recipe's optimizer, or Muon for convolution filters and SGD for the rest. Frozen parameters are left out.
 
-    No group is empty: a network may have no filters, or neither biases nor batch norm.
+    No group is empty: a network may have no filters, or nothing else, or neither biases nor batch norm.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adam":
@@ -23,7 +23,8 @@ def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opt
         optimizers = [build_sgd(trained, recipe)]
     else:
         filters = [parameter for parameter in trained if parameter.ndim == 4]
-        optimizers = [build_sgd([parameter for parameter in trained if parameter.ndim != 4], recipe)]
+        rest = [parameter for parameter in trained if parameter.ndim != 4]
+        optimizers = [build_sgd(rest, recipe)] if rest else []
         if filters:
             optimizers.append(Muon(filters, lr=recipe.filter_lr, momentum=recipe.momentum))
     for optimizer in optimizers:
