@@ -1,6 +1,7 @@
 """Export a checkpoint: python -m export RUN/best.pt --out models/NAME [--data DIR]."""
 
 import argparse
+import os
 import re
 import shlex
 from pathlib import Path
@@ -100,7 +101,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--out {options.out} cannot be used ({error.strerror}); name another folder.") from error
     if precious:
         raise InputError(f"--out {options.out} exists and is no bundle; it would be replaced. Name another folder.")
-    if options.out.resolve() in options.checkpoint.resolve().parents:
+    out = Path(os.path.realpath(options.out.parent), options.out.name)  # what a link in its place points to stays
+    if out in Path(os.path.realpath(options.checkpoint)).parents:
         raise InputError(f"{options.checkpoint} would go with what is replaced in --out {options.out}; move it first.")
     options.formats = [key for key in FORMATS if key in options.formats]
     if not SERVED & {*options.formats}:

@@ -133,6 +133,24 @@ def test_a_checkpoint_in_the_bundle_that_it_would_replace_is_refused(
     assert path.exists()
 
 
+def test_a_checkpoint_in_the_bundle_that_a_link_points_to_stays(
+    tiny_bundle: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    path = copy_bundle(tiny_bundle, tmp_path / "tiny") / "best.pt"
+    path.write_bytes((tiny_run / "best.pt").read_bytes())
+    link = tmp_path / "link"
+    link.symlink_to("tiny")
+    command("export", path, "--out", link, "--data", tiny_data, "--formats", "torchscript-fp32")
+    assert not link.is_symlink()
+    assert path.exists()
+
+
+def test_a_checkpoint_that_is_a_link_to_itself_is_refused(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    path.symlink_to(path.name)
+    assert f"{path} cannot be read (" in refused(path, "--out", tmp_path / "m")
+
+
 def with_weight(checkpoint: Checkpoint, name: str, value: float) -> Checkpoint:
     """The checkpoint with one number of one weight replaced."""
     weight = checkpoint.weights[name].clone()
