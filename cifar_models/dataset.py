@@ -74,6 +74,11 @@ def default_name(root: Path) -> str:
     return f"images in {root.absolute().name}" if (root / "train").is_dir() else "CIFAR-10"
 
 
+def is_text(name: str) -> bool:
+    """Whether a line can hold it: no line break or other control, and no byte of another encoding, as of an archive."""
+    return not any(category(character) in ("Cc", "Cs") for character in name)
+
+
 def _load(root: Path, split: Split, download: bool) -> ImageSet:
     if (root / split).is_dir():
         _check_classes(root)
@@ -99,7 +104,7 @@ def _check_classes(root: Path) -> None:
 def _load_folders(folder: Path) -> ImageSet:
     classes = tuple(sorted(_class_names(folder)))
     for name in classes:
-        if any(category(character) in ("Cc", "Cs") for character in name):  # as of an archive in another encoding
+        if not is_text(name):
             raise InputError(f"{folder} has a folder {name!r}, which is no text to call a label by; rename it.")
     if len(classes) < 2:
         raise InputError(f"{folder} holds {len(classes)} class folders; put at least two there, one for each label.")

@@ -102,6 +102,17 @@ def test_a_network_of_ones_own_needs_no_filters(
     assert load_checkpoint(tmp_path / "run" / "best.pt").architecture == "perceptron"
 
 
+@pytest.mark.parametrize("name", ["写真\u3000集", "猫\u200d犬"])  # a wide space, and what joins letters
+def test_data_may_be_called_by_the_words_of_any_language(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).symlink_to(tiny_data)
+    options = (*SMALL, "--epochs", "1", "--data", str(tmp_path / name), "--out", str(tmp_path / "run"))
+    monkeypatch.setattr(sys, "argv", ["fit", *options])
+    assert fit.main() == 0
+    assert load_checkpoint(tmp_path / "run" / "best.pt").data_name == f"images in {name}"
+
+
 def test_training_never_opens_the_test_images(tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns("test"))
     command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--out", tmp_path / "run")

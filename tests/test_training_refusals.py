@@ -65,8 +65,8 @@ def test_a_run_that_diverges_at_once_saves_no_epoch(tiny_data: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["two\nlines", b"\xff".decode(errors="surrogateescape")])
-def test_a_name_of_the_data_that_no_line_can_hold_is_refused(tiny_data: Path, tmp_path: Path, name: str) -> None:
-    line = refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tiny_data, "--data-name", name)
+def test_a_name_of_the_data_that_no_line_can_hold_is_refused_before_they_are_read(tmp_path: Path, name: str) -> None:
+    line = refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tmp_path / "none", "--data-name", name)
     assert f"{name!r} in a line of text; give them another --data-name" in line
 
 

@@ -13,7 +13,7 @@ from traceback import clear_frames
 import torch
 
 from cifar_models.command import Parser, run_command
-from cifar_models.dataset import default_name, load_images
+from cifar_models.dataset import default_name, is_text, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from training.loop import Stopped, fit
@@ -69,9 +69,10 @@ def main() -> int:
 def train_in(world: World, device: torch.device, recipe: Recipe, options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / (recipe.model if options.recipe == "cifarnet" else options.recipe)
     resume = world.first(partial(should_resume, folder, options.resume))
+    data_name = name_data(options)  # before the pictures are read, which may take long
     with world.first_alone():  # it may have to download them
         data = load_images(options.data, "train", download=may_download(options.data))
-    run = Run(folder=folder, recipe=recipe, data=data, data_name=name_data(options))
+    run = Run(folder=folder, recipe=recipe, data=data, data_name=data_name)
     start = None if resume else load_start(run)
     trainer = Trainer(recipe, *run.split(), device, world, load_teacher(run, device), start)
     with ExitStack() as held, stop_request() as stop:
@@ -91,7 +92,7 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
 def name_data(options: argparse.Namespace) -> str:
     """What every figure of the run will call them, in a line. Raises InputError."""
     name: str = options.data_name or default_name(options.data)
-    if not name.isprintable():
+    if not is_text(name):
         raise InputError(f"The data cannot be called {name!r} in a line of text; give them another --data-name.")
     return name
 
