@@ -65,11 +65,20 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
         end_output()
         sys.exit(141)
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if error.errno != errno.ENOSPC or not is_output_full():
             raise
         sys.stderr.write(f"error: What is printed cannot be written ({error.strerror}); make room where it goes.\n")
         end_output()
         sys.exit(2)
+
+
+def is_output_full() -> bool:
+    """By trying: an error of writing does not name its file, which may have been another."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
 
 
 def end_output() -> None:

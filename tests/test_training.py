@@ -1,5 +1,6 @@
 """A training run as a user sees it: `python -m training.fit`, and the run folder it leaves."""
 
+import errno
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from small_runs import RECIPE, SMALL, whole_run
 from torch import nn
 
 from cifar_models.checkpoint import load_checkpoint
+from cifar_models.command import run_command
 from cifar_models.dataset import load_images, split_validation
 from cifar_models.registry import ARCHITECTURES, Architecture, list_models
 from export.__main__ import BUNDLE_NAME
@@ -139,6 +141,7 @@ def test_a_reader_who_has_left_before_a_short_output_is_noticed_too() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
 def test_a_disk_too_full_for_what_is_printed_is_said_in_one_line(tiny_data: Path, tmp_path: Path) -> None:
     run = (*SMALL, "--epochs", "1", "--data", str(tiny_data), "--out", str(tmp_path / "run"))
     for options in (["--list"], [*run]):
@@ -148,6 +151,14 @@ def test_a_disk_too_full_for_what_is_printed_is_said_in_one_line(tiny_data: Path
             errors.seek(0)
             (line,) = errors.read().splitlines()
             assert line.startswith("error: What is printed cannot be written (No space left on device); ")
+
+
+def test_a_full_disk_of_another_file_is_not_called_that_of_the_output() -> None:
+    def write_elsewhere() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # without a name, as of each call that writes
+
+    with pytest.raises(OSError, match="No space left on device"):
+        run_command(write_elsewhere)
 
 
 def test_a_reader_who_leaves_ends_the_run_without_a_traceback(tiny_data: Path, tmp_path: Path) -> None:
