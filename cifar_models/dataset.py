@@ -125,13 +125,13 @@ def _pictures(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     paths = [path for path in found if path.suffix.lower() in _SUFFIXES]
-    if not paths:
-        raise InputError(f"{folder} holds no picture; put .png or .jpg files there or remove the folder.")
     for path in found:
         if path.suffix.lower() in _OTHER_PICTURES:
             raise InputError(f"{path} is neither PNG nor JPEG, and would be left out; convert or remove it.")
         if path.suffix.lower() not in _SUFFIXES and path.is_dir():
             raise InputError(f"{path} is a folder, and its pictures would be left out; put them into {folder}.")
+    if not paths:
+        raise InputError(f"{folder} holds no picture; put .png or .jpg files there or remove the folder.")
     return paths
 
 

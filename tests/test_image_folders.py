@@ -56,6 +56,9 @@ def test_pictures_that_would_be_left_out_are_named(tmp_path: Path, name: str, wo
     else:
         path.mkdir()
     assert f"{path} {words}" in refusal(tmp_path)
+    for picture in path.parent.glob("*.png"):
+        picture.unlink()
+    assert f"{path} {words}" in refusal(tmp_path)  # also where nothing else is left
 
 
 def test_a_folder_that_cannot_be_looked_for_is_not_called_missing(tmp_path: Path) -> None:
