@@ -4,7 +4,6 @@ import ctypes
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,8 +37,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     except BrokenPipeError:  # whoever read what is printed has gone
         raise
     except OSError as error:
-        # Where the system does not say which file it was, it may be one of the quantiser's.
-        where = error.filename or f"{folder}, or a file in {tempfile.gettempdir()},"
+        # Where the system does not say which file it was, it may be one of the quantiser's; tempfile would look for a
+        # folder with room, and raise where there is none.
+        where = error.filename or f"{folder}, or a file in the folder for temporary ones (TMPDIR),"
         raise InputError(
             f"{where} cannot be written ({error.strerror or error}); {folder} is as it was before."
         ) from error

@@ -1,5 +1,6 @@
 """A bundle's folder appears whole or not at all, and what killed exports left beside it goes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -114,6 +115,18 @@ def test_an_export_that_cannot_take_the_place_of_the_old_one_leaves_it(
     with pytest.raises(InputError, match="tiny is as it was before"), replacing_folder(tmp_path / "tiny") as partial:
         (partial / "new").touch()
     assert contents(tmp_path) == {"tiny/old": b""}
+
+
+def test_a_disk_without_room_for_temporary_files_either_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")  # tempfile's own
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    with pytest.raises(InputError, match="cannot be written"), replacing_folder(tmp_path / "tiny"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("exchange", ["in one step", "by renaming"])

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 import torch
@@ -255,7 +254,7 @@ def test_a_full_disk_leaves_the_bundle_before_it(
     assert done.returncode == 2
     assert (
         done.stderr.splitlines()[-1]
-        == f"error: {folder}, or a file in {gettempdir()}, cannot be written (File too large); "
+        == f"error: {folder}, or a file in the folder for temporary ones (TMPDIR), cannot be written (File too large); "
         f"{folder} is as it was before."
     )
     assert contents(tmp_path) == before
