@@ -22,6 +22,7 @@ from cifar_models.classifier import Classifier
 from cifar_models.dataset import load_images
 from training import evaluate
 from training.charts import confusion_chart
+from training.evaluate import mistake_table
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,13 @@ def test_the_page_names_the_mistake_that_is_made_most(evaluated: Path, report: d
     cells = (LABELS[label], LABELS[answer], str(wrong.max()), f"{wrong.max() / TEST_IMAGES:.1%}")
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     assert f"<tbody>\n<tr>{row}</tr>" in (evaluated / "report.html").read_text()
+
+
+def test_where_nothing_was_mistaken_there_is_no_table_of_it() -> None:
+    assert mistake_table(np.eye(2, dtype=int), ["cat", "dog"]) == ""
+    assert "<td>dog</td><td>cat</td><td>3</td><td>75.0%</td>" in mistake_table(
+        np.array([[4, 0], [3, 1]]), ["cat", "dog"]
+    )
 
 
 def test_a_chart_of_more_labels_than_can_be_read_has_no_names() -> None:

@@ -5,6 +5,7 @@ Of another checkpoint than its best.pt, such as runs/NAME/last.pt, the report is
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -118,7 +119,7 @@ def render(
             "Labels",
             class_table(report["test"]),
             confusion_chart(test.confusion, test.images.classes),
-            mistake_table(test),
+            mistake_table(test.confusion, test.images.classes),
         ),
         section("Most confidently wrong", *wrong_pictures(test), note="Test images whose wrong answer is surest."),
         section("Recipe", table(["field", "value"], [[name, str(value)] for name, value in checkpoint.recipe.items()])),
@@ -146,9 +147,8 @@ def class_table(part: dict[str, Any]) -> str:
     return table(["label", "right", "interval", "precision", "images"], rows)
 
 
-def mistake_table(test: Evaluation) -> str:
+def mistake_table(counts: Any, classes: Sequence[str]) -> str:
     """Which labels are taken for which, the most frequent first: what a chart of many labels cannot say."""
-    counts, classes = test.confusion, test.images.classes
     wrong = counts * ~np.eye(len(classes), dtype=bool)
     shares = wrong / np.maximum(counts.sum(1, keepdims=True), 1)
     pairs = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")]
@@ -157,7 +157,7 @@ def mistake_table(test: Evaluation) -> str:
         for label, answer in pairs[:_MISTAKES_SHOWN]
         if wrong[label, answer]
     ]
-    return table(["label", "taken for", "images", "of the label's"], rows)
+    return table(["label", "taken for", "images", "of the label's"], rows) if rows else ""
 
 
 def wrong_pictures(test: Evaluation) -> list[str]:
