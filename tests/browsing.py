@@ -3,7 +3,7 @@
 import io
 import shutil
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from conftest import ServerProcess, skip_unless_required
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, JSHandle, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, JSHandle, Locator, Page, Route, expect, sync_playwright
 
 from cifar_models.picture import Pixels, to_pixels
 
@@ -117,3 +117,30 @@ def violations(page: Page) -> list[tuple[str, list[Any]]]:
     """Of accessibility, by axe: each rule's name and where it is broken."""
     found = Axe().run(page).response["violations"]
     return [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found]
+
+
+def change_answers(page: Page, **members: Any) -> None:
+    """Put other members into the server's predictions."""
+
+    def fulfill(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        for prediction in content["predictions"]:
+            prediction |= members
+        route.fulfill(response=response, json=content)
+
+    page.route("**/classify?*", fulfill)
+
+
+def change_models(
+    page: Page, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], *, times: int | None = 1
+) -> None:
+    """Have the page opened anew, with other bundles than the server has; after so many times it is told the truth."""
+
+    def fulfill(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        route.fulfill(response=response, json={**content, "models": change(content["models"])})
+
+    page.route("**/models", fulfill, times=times)
+    page.reload()

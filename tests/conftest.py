@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -26,6 +26,9 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.dataset import load_images
 from cifar_models.picture import Pixels
 from serving.settings import load_settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
@@ -227,6 +230,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from browsing import chromium  # which most tests do without
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: "Browser", server: ServerProcess) -> Iterator["Page"]:
+    from browsing import opened
+
+    with opened(browser, server) as found:
+        yield found
 
 
 @pytest.fixture

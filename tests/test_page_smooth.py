@@ -5,13 +5,13 @@ nothing can be clicked or scrolled. It is that of the page alone, however busy t
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browsing import PATIENCE, chromium, opened
+from browsing import PATIENCE, opened
 from conftest import ServerProcess
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -29,12 +29,6 @@ SAYS = """([text, patience]) => new Promise((resolve, reject) => {
     look();
 })"""
 BUSY = "() => { const end = performance.now() + 2000; while (performance.now() < end); }"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from bodies import DEFAULT, pictures, raw
-from browsing import PATIENCE, card, choose, chromium, opened, picture_file
+from browsing import PATIENCE, card, choose, opened, picture_file
 from conftest import MODELS, ROOT, ServerProcess, serving
 from playwright.sync_api import Browser, Page, Request, Route, expect
 from wire import connected
@@ -19,12 +19,6 @@ from wire import connected
 KEY = "key-of-the-page"
 MAX_BYTES = 400_000
 SHIP = (ROOT / "docs" / "ship.png").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
