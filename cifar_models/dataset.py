@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
 from cifar_models.errors import InputError
 from cifar_models.picture import Pixels, to_pixels
 from cifar_models.presence import is_there
+from cifar_models.text import is_text
 
 Split = Literal["train", "test"]
 Indices = npt.NDArray[np.int64]
@@ -72,11 +72,6 @@ def default_name(root: Path) -> str:
     It is CIFAR-10 where the official files answer, which are held to their md5.
     """
     return f"images in {root.absolute().name}" if (root / "train").is_dir() else "CIFAR-10"
-
-
-def is_text(name: str) -> bool:
-    """Whether a line can hold it: no line break or other control, and no byte of another encoding, as of an archive."""
-    return not any(category(character) in ("Cc", "Cs") for character in name)
 
 
 def _load(root: Path, split: Split, download: bool) -> ImageSet:

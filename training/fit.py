@@ -13,9 +13,10 @@ from traceback import clear_frames
 import torch
 
 from cifar_models.command import Parser, run_command
-from cifar_models.dataset import default_name, is_text, load_images
+from cifar_models.dataset import default_name, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
+from cifar_models.text import is_text
 from training.loop import Stopped, fit
 from training.options import DATA, add_recipe_options, data_option, may_download, override
 from training.precision import computes_in

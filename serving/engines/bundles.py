@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from unicodedata import category
 
 import numpy as np
 
@@ -66,11 +65,6 @@ def find_bundles(folder: Path) -> dict[str, Path]:
             f"CIFAR_BUNDLES={folder} holds no bundle (a folder with {MANIFEST}); `python -m export` makes one."
         )
     return found
-
-
-def can_be_told(name: str) -> bool:
-    """Whether it has no control characters, which break a line of the log, and is UTF-8, as a metric must be."""
-    return not {category(character) for character in name} & {"Cc", "Cs"}
 
 
 def load_bundle(folder: Path, choice: EngineChoice) -> LoadedBundle:

@@ -15,12 +15,13 @@ from cifar_models.bundle import BundleError, open_bundle
 from cifar_models.errors import InputError
 from cifar_models.manifest import Manifest
 from cifar_models.picture import Pixels
+from cifar_models.text import is_text
 from serving.batching.admission import Admission
 from serving.batching.niceness import let_the_event_loop_go_first
 from serving.decoding.options import Options, parse_options
 from serving.description.document import describe
 from serving.description.page import render
-from serving.engines.bundles import can_be_told, find_bundles, load_bundle
+from serving.engines.bundles import find_bundles, load_bundle
 from serving.engines.choice import EngineChoice, check_engine
 from serving.errors import NotReady, UnknownModel
 from serving.http.disconnect import KEY as DISCONNECT
@@ -77,7 +78,7 @@ class Server:
         check_engine(self._engine_choice())
         folders = find_bundles(self._settings.bundles)
         for name in folders:
-            if not can_be_told(name):
+            if not is_text(name):
                 raise InputError(
                     f"CIFAR_BUNDLES={self._settings.bundles} holds {name!r}, a name with control characters or bytes "
                     "that are no UTF-8; rename it."
@@ -99,7 +100,7 @@ class Server:
     def _load(self) -> None:
         settings = self._settings
         for name, folder in find_bundles(settings.bundles).items():
-            if not can_be_told(name):  # it came when the server ran: a worker that takes another's place must not fail
+            if not is_text(name):  # it came when the server ran: a worker that takes another's place must not fail
                 logger.error("Bundle %r is not served; rename it.", name)
                 continue
             try:
