@@ -3,6 +3,7 @@
 import os
 import resource
 import runpy
+import signal
 import sys
 from collections.abc import Mapping
 from multiprocessing import get_context, set_start_method
@@ -12,8 +13,14 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
-# Loaded once, in a process that does nothing else and that each command's is a copy of. No module that is a command.
-_LOADED = ("torch.export", "torch.onnx", "onnxscript", "onnxruntime", "tensorboard", "training.loop", "export.bundle")
+# Loaded once, in a process that does nothing else and that each command's is a copy of. No module that is a command, or
+# that reads settings when it is loaded, as the server's do. Torch alone would load its parts at their first use.
+_LOADED = (
+    *("torch._dynamo", "torch.export._trace", "torch.onnx._internal.exporter._core", "torch.distributed.tensor"),
+    *("torch.utils.serialization", "torchvision", "onnxscript.function_libs.torch_lib.ops", "onnxruntime"),
+    *("onnxruntime.quantization", "tensorboard", "training.loop", "export.bundle"),
+    *("bentoml_cli.cli", "bentoml_cli.serve", "circus.arbiter", "uvicorn.middleware.proxy_headers"),
+)
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(list(_LOADED))
 
@@ -29,11 +36,12 @@ class Command:
         folder: Path,
         stdout: IO[Any] | int,
         stderr: IO[Any] | int,
+        environment: Mapping[str, str] | None = None,
         limits: Mapping[int, int] | None = None,
     ) -> None:
-        """`limits` are of `resource`'s kind, in its units."""
+        """`environment` comes on top of this process's; `limits` are of `resource`'s kind, in its units."""
         streams = {1: _Inherited(stdout), 2: _Inherited(stderr)}
-        own = (folder, dict(os.environ), limits or {}, streams)
+        own = (folder, {**os.environ, **(environment or {})}, limits or {}, streams)
         self._process = _forks.Process(target=_become, args=(module, arguments, *own))
         self._process.start()
         assert self._process.pid is not None
@@ -48,9 +56,16 @@ class Command:
             raise TimeoutError(f"it took more than {timeout} s")
         return self._process.exitcode
 
+    def poll(self) -> int | None:
+        """As `wait`, of one that has ended."""
+        return self._process.exitcode
+
     def send(self, number: int) -> None:
         if self._process.exitcode is None:  # else the number may be another process's by now
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send(signal.SIGTERM)
 
     def __enter__(self) -> Self:
         return self
@@ -85,11 +100,18 @@ class Followed(Command):
 
 
 def run(
-    module: str, arguments: list[str], *, folder: Path, timeout: float, limits: Mapping[int, int] | None = None
+    module: str,
+    arguments: list[str],
+    *,
+    folder: Path,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+    limits: Mapping[int, int] | None = None,
 ) -> "CompletedProcess[str]":
     """What `python -m module` does in `folder`, and says; `timeout` in seconds. Raises TimeoutError."""
     with TemporaryFile("w+") as said, TemporaryFile("w+") as complained:
-        command = Command(module, arguments, folder=folder, stdout=said, stderr=complained, limits=limits)
+        streams = {"stdout": said, "stderr": complained}
+        command = Command(module, arguments, folder=folder, environment=environment, limits=limits, **streams)
         try:
             exit_code = command.wait(timeout)
         except TimeoutError as error:

@@ -72,13 +72,13 @@ def write_tiny_data(root: Path, classes: tuple[str, ...] = LABELS) -> Path:
 
 def command(*arguments: str | Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m ...` as a user would, from the project's folder."""
-    if environment:  # some of which counts while libraries load
-        line = [sys.executable, "-m", *map(str, arguments)]
+    module, *options = map(str, arguments)
+    if all(name.startswith(("BENTOML_", "CIFAR_")) for name in environment):
+        done = commands.run(module, options, folder=ROOT, timeout=300, environment=environment)
+    else:  # Python and its libraries read the others while they load
+        line = [sys.executable, "-m", module, *options]
         variables = {**os.environ, **environment}
         done = subprocess.run(line, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300, check=False)
-    else:
-        module, *options = map(str, arguments)
-        done = commands.run(module, options, folder=ROOT, timeout=300)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -148,11 +148,10 @@ def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return verify
 
 
-class ServerProcess:
-    """A `bentoml serve` of this checkout."""
+class RunningServer:
+    """A `bentoml serve`, by whomever it was started."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str, log: Path) -> None:
-        self.process = process
+    def __init__(self, url: str, log: Path) -> None:
         self.url = url
         self.log = log
 
@@ -162,6 +161,14 @@ class ServerProcess:
         with httpx.Client(base_url=self.url, transport=transport, timeout=timeout) as client:
             response = client.get("/readyz")
         assert response.status_code == 200, self.log.read_text()
+
+
+class ServerProcess(RunningServer):
+    """One that a test started, which can stop it."""
+
+    def __init__(self, process: commands.Command, url: str, log: Path) -> None:
+        super().__init__(url, log)
+        self.process = process
 
 
 def default_alone(folder: Path) -> Path:
@@ -192,24 +199,13 @@ def serving(
     environment = {f"CIFAR_{name.upper()}": str(value) for name, value in settings.items()}
     home = {"BENTOML_HOME": str(log.parent / "bentoml")}  # two servers under one home delete each other's metrics
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "bentoml",
-                "serve",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                *arguments,
-                *([bento] if bento else []),
-            ],
-            cwd=log.parent if bento else ROOT,
-            env={**os.environ, **home, **environment},
+        process = commands.Command(
+            "bentoml",
+            ["serve", "--host", "127.0.0.1", "--port", str(port), *arguments, *([str(bento)] if bento else [])],
+            folder=log.parent if bento else ROOT,
             stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stderr=output,
+            environment={**home, **environment},
         )
     try:
         yield ServerProcess(process, f"http://127.0.0.1:{port}", log)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def wrong(pictures: Workload) -> Workload:
 @pytest.fixture
 def target(server: ServerProcess) -> Target:
     """The tests' server as the benchmark sees it."""
-    return Target(server.process, int(server.url.rpartition(":")[2]), server.log)
+    return Target(cast(Any, server.process), int(server.url.rpartition(":")[2]), server.log)
 
 
 def test_a_schedule_is_the_same_for_the_same_seed_and_keeps_its_rates() -> None:
@@ -81,7 +82,7 @@ def test_the_open_loop_counts_refusals_by_status(target: Target, pictures: Workl
 
 
 def test_the_open_loop_counts_what_nobody_answers(server: ServerProcess, pictures: Workload) -> None:
-    (run,) = open_loop(Target(server.process, free_port(), server.log), pictures, PHASES[:1], seed=3)
+    (run,) = open_loop(Target(cast(Any, server.process), free_port(), server.log), pictures, PHASES[:1], seed=3)
     assert list(run.statuses) == ["lost"]
 
 

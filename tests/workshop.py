@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import ROOT, ServerProcess
+from conftest import ROOT, RunningServer
 from documents import Block
 from examples import COMMANDS, run
 
@@ -61,7 +61,7 @@ class Workshop:
         return run(block, self.url, self.folder, self.environment)
 
     @contextmanager
-    def serving(self, block: Block) -> Iterator[ServerProcess]:
+    def serving(self, block: Block) -> Iterator[RunningServer]:
         """Start the server as the block says; stop it as a person does, by Ctrl-C."""
         log = self.folder / "log"
         with log.open("w") as output:
@@ -75,7 +75,7 @@ class Workshop:
                 start_new_session=True,  # a terminal's Ctrl-C reaches all of its processes
             )
         try:
-            server = ServerProcess(process, self.url, log)
+            server = RunningServer(self.url, log)
             server.wait_until_ready()
             yield server
         finally:
