@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else it starts processes, which load torch each
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")  # else it compiles a program for each set of instructions first
 
 import commands
 import httpx

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -20,7 +21,7 @@ from conftest import ROOT, TINY_EPOCHS, TINY_MODEL, TINY_RECIPE, command, starte
 from small_runs import RECIPE, SMALL, whole_run
 from torch import nn
 
-from cifar_models.checkpoint import load_checkpoint
+from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import run_command
 from cifar_models.dataset import load_images, split_validation
 from cifar_models.registry import ARCHITECTURES, Architecture, list_models
@@ -28,6 +29,25 @@ from export.__main__ import BUNDLE_NAME
 from training import fit
 from training.recipes import RECIPES
 from training.run import Run
+
+Train = Callable[..., Checkpoint]
+
+
+@pytest.fixture
+def perceptron(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Trains one for an epoch in this process, which alone knows it; returns the checkpoint."""
+
+    def build(*, num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
+
+    def train(name: str, *options: str) -> Checkpoint:
+        line = ("--model", "perceptron", "--epochs", "1", "--validation", "0.2", "--device", "cpu", *options)
+        monkeypatch.setattr(sys, "argv", ["fit", *line, "--data", str(tiny_data), "--out", str(tmp_path / name)])
+        assert fit.main() == 0
+        return load_checkpoint(tmp_path / name / "best.pt")
+
+    monkeypatch.setitem(ARCHITECTURES, "perceptron", Architecture(build=build))
+    return train
 
 
 @pytest.fixture(scope="module")
@@ -78,30 +98,18 @@ def test_a_run_learns_to_classify(request: pytest.FixtureRequest, tiny_data: Pat
     reason="torch.compile needs a C++ compiler and Python's headers: g++ and python3-dev",
 )
 def test_a_compiled_network_trains_to_the_same(
-    whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    perceptron: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its checkpoint is one of the network, not of the compiler's wrapper."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "0")  # else it compiles a program for each set of instructions first
-    command("training.fit", *RECIPE, "--compile", "--data", tiny_data, "--out", tmp_path / "run")
-    plain, compiled = load_checkpoint(whole / "best.pt"), load_checkpoint(tmp_path / "run" / "best.pt")
+    plain, compiled = perceptron("plain"), perceptron("compiled", "--compile")
     assert set(compiled.weights) == set(plain.weights)
     assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=0.02)
 
 
-def test_a_network_of_ones_own_needs_no_filters(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_of_ones_own_needs_no_filters(perceptron: Train) -> None:
     """Though the default recipe has an optimizer for them."""
-
-    def perceptron(*, num_classes: int) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))
-
-    monkeypatch.setitem(ARCHITECTURES, "perceptron", Architecture(build=perceptron))
-    options = ("--model", "perceptron", "--epochs", "1", "--validation", "0.2", "--data", str(tiny_data))
-    monkeypatch.setattr(sys, "argv", ["fit", *options, "--out", str(tmp_path / "run")])
-    assert fit.main() == 0
-    assert load_checkpoint(tmp_path / "run" / "best.pt").architecture == "perceptron"
+    assert perceptron("run").architecture == "perceptron"
 
 
 @pytest.mark.parametrize("name", ["写真\u3000集", "猫\u200d犬"])  # a wide space, and what joins letters

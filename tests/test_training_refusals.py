@@ -39,13 +39,13 @@ def test_a_run_that_cannot_be_looked_for_is_not_called_missing(tiny_data: Path, 
 def test_a_compiler_that_is_not_there_is_said_in_one_line(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     line = ("training.fit", *SMALL, "--epochs", "1", "--compile", "--data", tiny_data, "--out", tmp_path / "run")
     done = command(*line, check=False)
     assert done.returncode == 2
     said = done.stderr.splitlines()[-1]
-    assert "/no/such/compiler" in said
+    assert "compiler" in said
     assert said.endswith("or train without --compile.")
 
 
