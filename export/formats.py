@@ -8,8 +8,9 @@ from cifar_models.manifest import Arithmetic
 from export.onnx_file import open_onnx, read_onnx_metadata
 from export.runner import CPU, Runner, Target
 from export.safetensors_file import open_safetensors, read_safetensors_metadata
-from export.torch_export_file import open_torch_export, read_torch_export_metadata
-from export.torchscript_file import open_torchscript, read_torchscript_metadata
+from export.torch_archive import read_torch_metadata
+from export.torch_export_file import open_torch_export
+from export.torchscript_file import open_torchscript
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "onnx-fp32": Format("model.onnx", open_onnx, read_onnx_metadata, ("fp32", "tf32")),
     "onnx-int8": Format("model.int8.onnx", open_onnx, read_onnx_metadata),
-    "torchscript-fp32": Format(
-        "model.torchscript.pt", open_torchscript, read_torchscript_metadata, ("fp32", "tf32", "fp16")
-    ),
-    "torch-export-fp32": Format("model.pt2", open_torch_export, read_torch_export_metadata),
+    "torchscript-fp32": Format("model.torchscript.pt", open_torchscript, read_torch_metadata, ("fp32", "tf32", "fp16")),
+    "torch-export-fp32": Format("model.pt2", open_torch_export, read_torch_metadata),
     "safetensors-fp32": Format("model.safetensors", open_safetensors, read_safetensors_metadata),
 }
 SERVED = {"onnx-fp32", "onnx-int8", "torchscript-fp32"}  # the others are for programs of one's own

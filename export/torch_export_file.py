@@ -10,9 +10,9 @@ from torch.export import Dim, ExportedProgram
 from cifar_models.classifier import Classifier
 from export.example import EXAMPLE
 from export.runner import Runner, Target
+from export.torch_archive import METADATA
 from export.torch_runner import torch_runner
 
-_METADATA = "metadata.json"
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
@@ -21,7 +21,7 @@ def export_torch_export(model: Classifier, path: Path, metadata: dict[str, str])
     program = torch.export.export(model, (EXAMPLE,), dynamic_shapes=({0: Dim.DYNAMIC},))
     strip(program)
     buffer = io.BytesIO()  # as for TorchScript
-    torch.export.save(program, buffer, extra_files={_METADATA: json.dumps(metadata)})
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     path.write_bytes(buffer.getbuffer())
 
 
@@ -34,10 +34,3 @@ def strip(program: ExportedProgram) -> None:
 
 def open_torch_export(path: Path, target: Target) -> Runner:
     return torch_runner(torch.export.load(path).module(), target)
-
-
-def read_torch_export_metadata(path: Path) -> dict[str, str]:
-    files = {_METADATA: ""}
-    torch.export.load(path, extra_files=files)
-    metadata: dict[str, str] = json.loads(files[_METADATA])
-    return metadata

@@ -12,9 +12,8 @@ import torch
 from cifar_models.classifier import Classifier
 from export.example import EXAMPLE
 from export.runner import Runner, Target
+from export.torch_archive import METADATA
 from export.torch_runner import torch_runner
-
-_METADATA = "metadata.json"
 
 # A trace keeps what cuDNN was allowed while it was made, TF32 too; a process that runs the file could not forbid it.
 _GRAPH = "graph(%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %out, %groups, %b, %d, %e, %t)"
@@ -33,7 +32,7 @@ def export_torchscript(model: Classifier, path: Path, metadata: dict[str, str]) 
         module = torch.jit.freeze(torch.jit.trace(model, (EXAMPLE,), check_trace=False))  # type: ignore[no-untyped-call]
         torch._C._jit_pass_custom_pattern_based_rewrite_graph(_TRACED, _FREE, module.graph)
         buffer = io.BytesIO()  # writing to a file by itself, torch would hide what the disk says
-        torch.jit.save(module, buffer, _extra_files={_METADATA: json.dumps(metadata)})
+        torch.jit.save(module, buffer, _extra_files={METADATA: json.dumps(metadata)})
     path.write_bytes(buffer.getbuffer())
 
 
@@ -41,14 +40,6 @@ def open_torchscript(path: Path, target: Target) -> Runner:
     with quiet_torchscript():
         module = torch.jit.load(path, map_location=target.device)  # type: ignore[no-untyped-call]
     return torch_runner(module, target)
-
-
-def read_torchscript_metadata(path: Path) -> dict[str, str]:
-    files = {_METADATA: ""}
-    with quiet_torchscript():
-        torch.jit.load(path, map_location="cpu", _extra_files=files)  # type: ignore[no-untyped-call]
-    metadata: dict[str, str] = json.loads(files[_METADATA])
-    return metadata
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from conftest import OWN_PROCESS, command
+from conftest import command
 from small_runs import assert_same, kill_after_an_epoch
 from test_recipes import few_images
 from torch import nn
@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_with_its_average(tiny_data: Path, tmp_path: Path) 
     command("training.fit", *line, tmp_path / "whole")
     kill_after_an_epoch(*line, tmp_path / "killed")
     folder = shutil.copytree(tmp_path / "killed", tmp_path / "resumed")
-    command("training.fit", *line, folder, "--resume", **OWN_PROCESS)
+    command("training.fit", *line, folder, "--resume")
     assert_same(load_checkpoint(folder / "last.pt"), load_checkpoint(tmp_path / "whole" / "last.pt"))
 
 

@@ -133,7 +133,9 @@ def telling_of_threads(folder: Path, *options: str | Path) -> "subprocess.Comple
     """
     script = folder / "last_threads.py"
     script.write_text(LAST_THREADS)
-    done = command(*TORCHRUN, script, *options, check=False, PYTHONPATH=str(ROOT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # of the processes, which are to end as a user's do: not forked ones
+        done = command(*TORCHRUN, script, *options, check=False)
     told = [each for each in done.stderr.splitlines() if each.startswith(("before: ", "after: "))]
     assert sorted(told) == ["after: []"] * 2 + ["before: ['gloo_tcp_loop', 'pt_gloo_runloop']"] * 2, done.stderr
     return done

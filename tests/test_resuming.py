@@ -48,7 +48,7 @@ def test_the_default_network_goes_on_as_if_it_had_not_stopped(tiny_data: Path, t
     line = (*TINY_RECIPE, *small, "--data", few, "--data-name", "tiny")
     command("training.fit", *line, "--out", tmp_path / "whole")
     kill_after_an_epoch(*line, "--out", tmp_path / "killed")
-    command("training.fit", *line, "--out", tmp_path / "killed", "--resume", **OWN_PROCESS)
+    command("training.fit", *line, "--out", tmp_path / "killed", "--resume")
     assert_same(load_checkpoint(tmp_path / "killed" / "last.pt"), load_checkpoint(tmp_path / "whole" / "last.pt"))
 
 

@@ -15,7 +15,8 @@ from cifar_models.bundle import BundleError, read_manifest
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from export.parity import TOLERANCES
-from export.torchscript_file import export_torchscript, read_torchscript_metadata
+from export.torch_archive import read_torch_metadata
+from export.torchscript_file import export_torchscript
 
 FILES = ["README.md", "golden.npz", "model.onnx", "model.int8.onnx", "model.torchscript.pt"]
 
@@ -277,7 +278,7 @@ def test_files_that_compute_something_else_are_found(bundle: Path, verify: Verif
 def test_a_torchscript_file_of_other_weights_is_found(tiny_bundle: Path, tmp_path: Path, verify: Verify) -> None:
     bundle = copy_bundle(tiny_bundle, tmp_path / "tiny")
     path = bundle / "model.torchscript.pt"
-    description = read_torchscript_metadata(path)  # it says of itself what the right one says
+    description = read_torch_metadata(path)  # it says of itself what the right one says
     export_torchscript(Classifier("lenet", num_classes=len(LABELS)).eval(), path, description)
     edit_manifest(bundle, lambda manifest: manifest["artifacts"][2].update(describe(path)))
     assert f"{path} fails its golden images" in verify(bundle)
