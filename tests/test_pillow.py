@@ -76,3 +76,16 @@ def test_a_picture_of_too_many_pixels_is_too_large_where_pillow_has_its_own_limi
     warnings.simplefilter(action, Image.DecompressionBombWarning)  # pytest forgets it after the test
     with pytest.raises(TooLarge, match="pixels"):
         open_picture(of_size(side), index=0, max_pixels=16_000_000)
+
+
+def test_a_lack_of_memory_is_not_called_damage_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sent it would not send it again, as after the 500 that it is."""
+
+    def load() -> None:
+        raise MemoryError
+
+    picture = open_picture(saved(Image.new("RGB", (33, 33))), index=0, max_pixels=2000)
+    assert isinstance(picture, Image.Image)
+    monkeypatch.setattr(picture, "load", load)
+    with pytest.raises(MemoryError):
+        decode_picture(picture, index=0)

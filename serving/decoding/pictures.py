@@ -158,7 +158,7 @@ def look_at(picture: Image.Image, *, index: int) -> Pixels:
 
 @contextmanager
 def refusing(index: int) -> Iterator[None]:
-    """Turn whatever a decoder raises into Unreadable: fed with damaged data it raises nearly anything.
+    """Turn whatever a decoder raises into Unreadable: fed with damaged data it raises nearly anything but MemoryError.
 
     TooLarge where Pillow has a limit of its own, and raises that.
     """
@@ -168,6 +168,8 @@ def refusing(index: int) -> Iterator[None]:
         raise Unreadable(f"The data are no {', '.join(FORMATS)} picture.", index=index) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # where Pillow is not prepared
         raise TooLarge(f"The picture has more pixels than Pillow takes here: {error}", index=index) from error
+    except MemoryError:  # is the server's trouble, and not the picture's
+        raise
     except Exception as error:
         raise Unreadable(f"The picture is damaged: {error}.", index=index) from error
 
