@@ -32,15 +32,21 @@ def state():
 before = state()
 """
 IMPORTING = "import serving.decoding.document, serving.decoding.pictures, service\nassert state() == before"
-# Twice, and then a picture whose text says that it is upside down, from the standard input.
+# Twice, then what is no picture, for which all decoders are tried, and then a picture whose text says that it is upside
+# down, from the standard input.
 PREPARING = """
-import sys
+import contextlib, sys
 from serving.decoding.pictures import decode_picture, open_picture, prepare_pillow
+from serving.errors import Unreadable
 prepare_pillow()
 prepare_pillow()
 assert all(new != old for new, old in zip(state(), before))
+loaded = set(sys.modules)
+with contextlib.suppress(Unreadable):
+    open_picture(b"no picture", index=0, max_pixels=1024)
 picture = open_picture(sys.stdin.buffer.read(), index=0, max_pixels=1024)
 sys.stdout.buffer.write(decode_picture(picture, index=0).tobytes())
+assert set(sys.modules) == loaded
 """
 
 
@@ -58,7 +64,7 @@ def test_importing_the_decoders_or_the_service_changes_nothing_of_pillow() -> No
     run(IMPORTING)
 
 
-def test_once_prepared_it_still_reads_which_side_is_up() -> None:
+def test_once_prepared_it_still_reads_which_side_is_up_and_imports_nothing_more() -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="3"/>')
     image = pictures(1)[0]

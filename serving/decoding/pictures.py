@@ -46,6 +46,7 @@ def prepare_pillow() -> None:
     # What Pillow notes about damaged data is for its users; the client is told, and a log is not for strangers to fill.
     warnings.filterwarnings("ignore", module="PIL")
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked at the same moment, and never only warns
+    Image.init()  # or the first WebP waits for fifty imports, which fail when no file can be opened
     read_few_notes()
 
 
