@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ def watch_over_workers() -> None:
 
     def create_arbiter(*arguments: Any, **options: Any) -> Any:
         arbiter = create(*arguments, check_delay=_LOOK, **options)
+        arbiter.loop.time = time.monotonic  # by a clock that is put back an hour it would not look for an hour
         for watcher in arbiter.watchers:
             watcher.respawn = True
         for listener in arbiter.sockets.values():
