@@ -60,12 +60,12 @@ class Command:
         """As `wait`, of one that has ended."""
         return self._process.exitcode
 
-    def send(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         if self._process.exitcode is None:  # else the number may be another process's by now
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        self.send(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def __enter__(self) -> Self:
         return self

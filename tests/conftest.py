@@ -167,7 +167,7 @@ class RunningServer:
 class ServerProcess(RunningServer):
     """One that a test started, which can stop it."""
 
-    def __init__(self, process: commands.Command, url: str, log: Path) -> None:
+    def __init__(self, process: "commands.Command | subprocess.Popen[bytes]", url: str, log: Path) -> None:
         super().__init__(url, log)
         self.process = process
 
@@ -198,16 +198,19 @@ def serving(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {f"CIFAR_{name.upper()}": str(value) for name, value in settings.items()}
-    home = {"BENTOML_HOME": str(log.parent / "bentoml")}  # two servers under one home delete each other's metrics
+    environment["BENTOML_HOME"] = str(log.parent / "bentoml")  # two under one home delete each other's metrics
+    line = ["serve", "--host", "127.0.0.1", "--port", str(port), *arguments, *([str(bento)] if bento else [])]
+    folder = log.parent if bento else ROOT
+    process: commands.Command | subprocess.Popen[bytes]
     with log.open("w") as output:
-        process = commands.Command(
-            "bentoml",
-            ["serve", "--host", "127.0.0.1", "--port", str(port), *arguments, *([str(bento)] if bento else [])],
-            folder=log.parent if bento else ROOT,
-            stdout=output,
-            stderr=output,
-            environment={**home, **environment},
-        )
+        if bento or "PYTHONPATH" in os.environ:  # its modules are others than those of the tests
+            everything = {**os.environ, **environment}
+            whole = [sys.executable, "-m", "bentoml", *line]
+            process = subprocess.Popen(whole, cwd=folder, env=everything, stdout=output, stderr=output)
+        else:
+            process = commands.Command(
+                "bentoml", line, folder=folder, stdout=output, stderr=output, environment=environment
+            )
     try:
         yield ServerProcess(process, f"http://127.0.0.1:{port}", log)
     finally:

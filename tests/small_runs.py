@@ -23,7 +23,7 @@ def too_large(*_: object, **__: object) -> None:
 def kill_after_an_epoch(*options: str | Path) -> None:
     with started("training.fit", *options) as process:
         assert any(output.startswith("epoch   1 ") for output in process.stdout)
-        process.send(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
 
 
 def refusal(folder: Path, *options: str | Path) -> str:

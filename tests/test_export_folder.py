@@ -25,7 +25,7 @@ def test_a_killed_export_leaves_the_bundle_before_it(
     formats = ["--formats", "torchscript-fp32"]
     with started("export", tiny_run / "best.pt", "--out", folder, "--data", tiny_data, *formats) as process:
         assert next(process.stdout).startswith("model.torchscript.pt ")  # the new file is there
-        process.send(signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
     assert contents(folder) == before
     assert list(find_bundles(tmp_path)) == ["tiny"]  # a server does not see what the killed one left
     assert (tmp_path / f".tiny.{process.pid}.partial").exists()

@@ -104,7 +104,7 @@ def test_a_run_folder_in_use_is_refused_and_the_run_in_it_goes_on(tiny_data: Pat
         wait_for_an_epoch(process)
         done = command(*line, "--resume", check=False)
         wait_for_an_epoch(process)
-        process.send(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         assert process.wait() == 143
     (error,) = done.stderr.splitlines()
     assert done.returncode == 2

@@ -149,7 +149,7 @@ def test_a_server_that_is_told_to_stop_while_it_replaces_its_worker_stops(tmp_pa
     with serving(tmp_path / "log") as server:
         server.wait_until_ready()
         (old,) = workers(server)
-        server.process.send(signal.SIGHUP)
+        server.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + RECOVERY
         while workers(server) == [old]:  # until the new one has been started
             assert time.monotonic() < end, "the worker is not replaced"
