@@ -5,7 +5,7 @@ import gc
 import json
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +26,6 @@ from serving.engines.registry import ENGINES, EngineKind
 from serving.engines.ways import Way
 from serving.http.app import App
 from serving.http.connection import Connection
-from serving.http.disconnect import KEY, Disconnect
 from serving.http.server import Server
 from serving.settings import Settings
 
@@ -112,20 +111,24 @@ class Exchange:
         images = np.zeros((count, 32, 32, 3), np.uint8)
         images[:, 0, 0, 0] = mark
         self._body = images.tobytes()
-        self.disconnect = Disconnect()
         self.sent: list[Any] = []
         self.task = asyncio.ensure_future(App(not_found, server)(self._scope(), self._receive, self._send))
 
     def _scope(self) -> dict[str, Any]:
         headers = [(b"content-type", RAW.encode())]
-        scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
-        return {**scope, KEY: self.disconnect}
+        return {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": headers}
 
     async def _receive(self) -> dict[str, Any]:
         return {"type": "http.request", "body": self._body, "more_body": False}
 
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
+
+    async def leave(self) -> None:
+        """As a connection ends it whose client goes; returns when it has ended."""
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait_for(self.task, PATIENCE)
 
     async def answer(self) -> tuple[int, dict[str, Any]]:
         await asyncio.wait_for(self.task, PATIENCE)

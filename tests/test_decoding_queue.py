@@ -78,8 +78,7 @@ def test_pictures_of_a_client_who_has_gone_are_not_decoded(monkeypatch: pytest.M
 
     async def main() -> None:
         async with waiting(monkeypatch, LARGE) as (server, upload):
-            upload.disconnect.happen()
-            await asyncio.wait_for(upload.task, PATIENCE)
+            await upload.leave()
             assert upload.sent == []  # nobody is left to answer
             assert not server.busy
 
@@ -101,9 +100,10 @@ def test_a_picture_that_turns_out_broken_once_its_client_has_gone_is_no_error_of
         async with breakable(monkeypatch) as (server, _):
             upload = Upload(server, LARGE)
             assert await asyncio.to_thread(begun.wait, PATIENCE)
-            upload.disconnect.happen()
+            upload.task.cancel()
+            await asyncio.sleep(0)
             go.set()
-            await asyncio.wait_for(upload.task, PATIENCE)
+            await upload.leave()
             assert upload.sent == []
 
     monkeypatch.setattr(request, "decode_all", fail)

@@ -22,23 +22,25 @@ def test_images_of_a_client_who_has_gone_are_not_computed(monkeypatch: pytest.Mo
             await engine.reach(1)
             goes, stays = Exchange(server, mark=2), Exchange(server, mark=3)
             await engine.wait_for_queue(2)
-            goes.disconnect.happen()
-            await asyncio.wait_for(goes.task, PATIENCE)
+            await goes.leave()
             engine.go.set()
             assert [(await exchange.answer())[0] for exchange in (held, stays)] == [200, 200]
-            assert goes.sent == []  # nobody is left to answer
+            assert goes.sent == []
             assert engine.computed == [1, 3]
 
     asyncio.run(main())
 
 
 def test_images_of_a_client_who_went_while_they_were_read_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Exchange):
+        async def _receive(self) -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
     async def main() -> None:
         async with breakable(monkeypatch) as (server, engine):
-            exchange = Exchange(server, mark=1)
-            exchange.disconnect.happen()
+            exchange = Gone(server, mark=1)
             await asyncio.wait_for(exchange.task, PATIENCE)
-            assert exchange.sent == []
+            assert exchange.sent == []  # nobody is left to answer
             assert engine.calls == 0
 
     asyncio.run(main())
@@ -54,36 +56,6 @@ def test_a_request_that_waits_takes_no_task_but_its_own(monkeypatch: pytest.Monk
             assert asyncio.all_tasks() == before | {exchange.task}
             engine.go.set()
             assert (await exchange.answer())[0] == 200
-
-    asyncio.run(main())
-
-
-def test_a_client_who_goes_while_the_answer_is_sent_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Leaving(Exchange):
-        async def _send(self, message: Any) -> None:
-            self.disconnect.happen()
-            await asyncio.sleep(0)
-            await super()._send(message)
-
-    async def main() -> None:
-        async with breakable(monkeypatch) as (server, _):
-            assert (await Leaving(server, mark=1).answer())[0] == 200
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("gone", [False, True], ids=["the client stays", "the client goes too"])
-def test_a_request_that_somebody_else_cancels_is_cancelled(monkeypatch: pytest.MonkeyPatch, gone: bool) -> None:
-    async def main() -> None:
-        async with breakable(monkeypatch) as (server, engine):
-            engine.go.clear()
-            exchange = Exchange(server, mark=1)
-            await engine.reach(1)
-            exchange.task.cancel()
-            if gone:
-                exchange.disconnect.happen()
-            with pytest.raises(asyncio.CancelledError):
-                await exchange.task
 
     asyncio.run(main())
 

@@ -16,9 +16,7 @@ ALLOWED = {
 OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "tests", "conftest"}
 PACKAGES = ("cifar_models", "training", "export", "serving")
 WITH_BENTOML = {"service.py", "serving/http/parent.py"}
-WITH_STARLETTE = {
-    f"serving/http/{name}.py" for name in ("access", "app", "answer", "disconnect", "door", "request", "server")
-}
+WITH_STARLETTE = {f"serving/http/{name}.py" for name in ("access", "app", "answer", "door", "request", "server")}
 # What each folder of the server may know of the others; all know its errors and its settings.
 INSIDE_SERVING: dict[str, set[str]] = {
     "engines": set(),

@@ -21,8 +21,8 @@ import contextlib
 import os
 import socket
 import struct
-import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -30,8 +30,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from serving.errors import Refusal, Unreadable
 from serving.http.alarm import Alarm
 from serving.http.answer import bad_request
-from serving.http.disconnect import KEY as DISCONNECT
-from serving.http.disconnect import Disconnect
 from serving.http.flow import Flow
 from serving.http.header_limit import TOO_LONG, HeaderLimit
 from serving.http.pairing import Pairing
@@ -46,8 +44,6 @@ _FAREWELL = 1.0  # seconds that a silent connection has for one more request whe
 _PIECE = 4096  # bytes that are parsed at once, if not of one body: 227 of the tiniest requests take half a megabyte
 
 CROWDED = "cifar.crowded"  # in the scope of a request that comes over one connection too many
-# In that of one whose client asks whether to send the body: a weak reference to uvicorn's cycle of it.
-EXPECTING = "cifar.expecting"
 
 
 class Connection(HttpToolsProtocol):
@@ -66,8 +62,8 @@ class Connection(HttpToolsProtocol):
         self.app = Connection.wrap_app(self.app)
         self.parser = Parser(self)
         self.access_log = False  # whose lines nobody reads; ours are in serving/observing/log.py
-        self._disconnect = Disconnect()
         self._answering: RequestResponseCycle | None = None  # `cycle` is the newest, which may have to wait for it
+        self._task: asyncio.Task[object] | None = None  # that answers it, once it has begun
         self._crowded = False
         self._lingering = False
         self._header_limit = HeaderLimit()
@@ -95,12 +91,13 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
 
     def _leave(self) -> None:
-        """Tell the request that is being answered that its client has gone; uvicorn tells the newest."""
+        """End the request that is being answered, whose client has gone; uvicorn tells the newest that it has."""
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
+            if self._task is not None:
+                self._task.cancel()
         self._answering = None
-        self._disconnect.happen()
 
     def data_received(self, data: bytes) -> None:
         self._parse(self.flow.later + data)
@@ -160,20 +157,26 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._silent.stop()
         self._header_limit.end_header()
-        self.scope[DISCONNECT] = self._disconnect  # type: ignore[literal-required]
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         if self.parser.get_http_version() == "1.0":  # it would take the 100 for its answer (RFC 9110, section 10.1.1)
             self.expect_100_continue = False
         super().on_headers_complete()
-        if self.expect_100_continue:
-            self.scope[EXPECTING] = weakref.ref(self.cycle)  # type: ignore[literal-required]
         if self._crowded or self.draining:
             self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        self._answering, self._task = cycle, None
+        super()._start_asgi_task(cycle, partial(self._answer, app, cycle))
+
+    async def _answer(self, app: Any, cycle: RequestResponseCycle, scope: Any, receive: Any, send: Any) -> None:
+        """Until the client goes: nobody should compute for it. To wait for that, as ASGI has it, takes a task more."""
+        self._task = asyncio.current_task()
+        try:
+            await app(scope, receive, partial(send_unasked, cycle) if cycle.waiting_for_100_continue else send)
+        except asyncio.CancelledError:
+            if not cycle.disconnected:
+                raise
 
     def on_message_complete(self) -> None:
         self._header_limit.end_body()
@@ -302,3 +305,13 @@ class Connection(HttpToolsProtocol):
             with socket.socket(fileno=os.dup(fd)) as same:
                 same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         self.transport.abort()
+
+
+def send_unasked(cycle: RequestResponseCycle, message: Any) -> Awaitable[None]:
+    """As uvicorn does, but end the connection of a client who asked leave to send its body and did not get it.
+
+    Nobody knows whether it will send the body all the same (RFC 9110, section 10.1.1).
+    """
+    if cycle.waiting_for_100_continue and cycle.more_body:
+        cycle.keep_alive = False
+    return cycle.send(message)

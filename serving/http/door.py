@@ -7,7 +7,6 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import Refusal
-from serving.http.connection import EXPECTING
 from serving.http.server import Server
 from serving.observing.log import RequestLog, request_writer
 from serving.observing.request_id import HEADER, RequestIds
@@ -39,8 +38,6 @@ class Door:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), name]
-                if EXPECTING in scope and is_unasked(scope[EXPECTING]()):
-                    message["headers"].append((b"connection", b"close"))
             return send(message)
 
         self._metrics.in_flight.add(1)
@@ -83,8 +80,3 @@ class Door:
         self._metrics.ended(trace)
         client = scope.get("client")
         self._log.ended(trace, client[0] if client else "")
-
-
-def is_unasked(cycle: Any) -> bool:
-    """Whether nobody knows if the client will send the body that it asked leave for (RFC 9110, section 10.1.1)."""
-    return cycle is not None and cycle.waiting_for_100_continue and cycle.more_body

@@ -24,8 +24,6 @@ from serving.description.page import render
 from serving.engines.bundles import find_bundles, load_bundle
 from serving.engines.choice import EngineChoice, check_engine
 from serving.errors import NotReady, UnknownModel
-from serving.http.disconnect import KEY as DISCONNECT
-from serving.http.disconnect import Disconnect
 from serving.http.memory import freeze_what_is_loaded
 from serving.http.request import RequestReader
 from serving.http.serving import Serving, serve
@@ -142,7 +140,7 @@ class Server:
         """POST /classify: the answer's body, JSON. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
-        with request.scope.get(DISCONNECT) or Disconnect(), self._admission.visit() as visit:
+        with self._admission.visit() as visit:
             arrived = partial(self._admission.arrived, visit)
             images, options = await self._reader.read(request, deadline=deadline, arrived=arrived, check=self._find)
             trace.decoded(len(images))
