@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from cifar_models.errors import InputError
 from serving.decoding.pictures import prepare_pillow
 from serving.description.answer_types import Answer
-from serving.http.access import ApiKeys, Pages, check_certificate, load_keys
+from serving.http.access import check_certificate, let_pages_ask, load_keys
 from serving.http.app import App
 from serving.http.connection import Connection
 from serving.http.door import Door
@@ -100,11 +100,9 @@ class CifarClassifier:
 
 def in_front_of(app: Any) -> Any:
     """All that a request to us goes through, from the outside in; `app` is what BentoML made of the service."""
-    ours = app = App(app, SERVER)
-    if KEYS:
-        app = ApiKeys(app, KEYS)
+    ours = app = App(app, SERVER, KEYS)
     if SETTINGS.origins:  # a page of another host shall read why it was refused
-        app = Pages(app, SETTINGS.origins)
+        app = let_pages_ask(app, SETTINGS.origins)
     door: Any = Door(app, ours.paths, SERVER, SETTINGS)
     Connection.unreadable = door.unreadable
     # Whom the log names is who asked a proxy that may be believed, by default one on this host: as uvicorn has it.

@@ -3,16 +3,15 @@
 import hashlib
 import hmac
 import ssl
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from cifar_models.errors import InputError
 from serving.errors import Unauthorized
-from serving.http.answer import refusal_response
-from serving.observing.trace import trace_of
 from serving.page.files import FILES
 from serving.settings import Settings
 
@@ -35,43 +34,26 @@ def check_certificate(settings: Settings) -> None:
         raise InputError(f"{files} are no certificate and its key, as PEM files: {error}.") from error
 
 
-class Pages(CORSMiddleware):
-    """Lets pages from `origins` ask `app` and read its answers and errors."""
-
-    def __init__(self, app: ASGIApp, origins: list[str]) -> None:
-        super().__init__(
-            app,
-            allow_origins=origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=_SENT_BY_PAGES,
-            expose_headers=_READ_BY_PAGES,
-        )
+def let_pages_ask(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """`app`, which pages of these origins may ask, and read its answers and errors."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=_SENT_BY_PAGES,
+        expose_headers=_READ_BY_PAGES,
+    )
 
 
-class ApiKeys:
-    """Lets those requests through to `app` that name one of the keys."""
-
-    def __init__(self, app: ASGIApp, digests: list[bytes]) -> None:
-        self._app = app
-        self._digests = digests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._knows(scope):
-            refusal = Unauthorized("The request names no valid API key; send it as `Authorization: Bearer KEY`.")
-            trace_of(scope).refused(refusal.code, str(refusal))
-            await refusal_response(refusal)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _knows(self, scope: Scope) -> bool:
-        values = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(values) != 1:
-            return False
-        scheme, _, key = values[0].partition(b" ")
-        given = digest(key.strip())
-        # Every key is compared, and digests are of one length: the time tells nothing about any of them.
-        matches = [hmac.compare_digest(given, known) for known in self._digests]
-        return scheme.lower() == b"bearer" and any(matches)
+def check_key(headers: Iterable[tuple[bytes, bytes]], digests: Sequence[bytes]) -> None:
+    """Raises Unauthorized unless a request's headers name one of the keys, once."""
+    values = [value for name, value in headers if name == b"authorization"]
+    scheme, _, key = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
+    given = digest(key.strip())
+    # Every key is compared, and digests are of one length: the time tells nothing about any of them.
+    matches = [hmac.compare_digest(given, known) for known in digests]
+    if scheme.lower() != b"bearer" or not any(matches):
+        raise Unauthorized("The request names no valid API key; send it as `Authorization: Bearer KEY`.")
 
 
 def digest(key: bytes) -> bytes:
@@ -80,7 +62,7 @@ def digest(key: bytes) -> bytes:
 
 def load_keys(settings: Settings) -> list[bytes]:
     """Digests of the keys in the settings, none when there are none. Raises InputError, which never holds a key."""
-    keys = [] if settings.api_key is None else [check_key(settings.api_key, "CIFAR_API_KEY")]
+    keys = [] if settings.api_key is None else [read_key(settings.api_key, "CIFAR_API_KEY")]
     if settings.api_key_file is not None:
         keys += read_keys(settings.api_key_file)
     return [digest(key) for key in keys]
@@ -92,13 +74,13 @@ def read_keys(path: Path) -> list[bytes]:
     except (OSError, ValueError) as error:
         raise InputError(f"CIFAR_API_KEY_FILE={path} cannot be read: {type(error).__name__}.") from error
     name = f"A line of CIFAR_API_KEY_FILE={path}"
-    keys = [check_key(SecretStr(line.strip()), name) for line in lines if line.strip()]
+    keys = [read_key(SecretStr(line.strip()), name) for line in lines if line.strip()]
     if not keys:
         raise InputError(f"CIFAR_API_KEY_FILE={path} holds no key; write one on each line.")
     return keys
 
 
-def check_key(key: SecretStr, name: str) -> bytes:
+def read_key(key: SecretStr, name: str) -> bytes:
     text = key.get_secret_value()
     if not text or not all("!" <= character <= "~" for character in text):
         raise InputError(f"{name} is no API key: use one or more visible ASCII characters and no spaces.")

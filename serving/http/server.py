@@ -19,8 +19,6 @@ from cifar_models.text import is_text
 from serving.batching.admission import Admission
 from serving.batching.niceness import let_the_event_loop_go_first
 from serving.decoding.options import Options, parse_options
-from serving.description.document import describe
-from serving.description.page import render
 from serving.engines.bundles import find_bundles, load_bundle
 from serving.engines.choice import EngineChoice, check_engine
 from serving.errors import NotReady, UnknownModel
@@ -42,7 +40,7 @@ class Server:
     """Answers requests once `start` is done. Making one loads nothing: a parent process does it for the checks."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._serving: dict[str, Serving] = {}
         self._failed: dict[str, str] = {}
         self._watch: asyncio.Task[None]  # of the engines, once they are loaded
@@ -57,7 +55,7 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether the default bundle is served now."""
-        default = self._serving.get(self._settings.model)
+        default = self._serving.get(self.settings.model)
         return self._is_open and default is not None and not default.health.broken
 
     @property
@@ -72,18 +70,18 @@ class Server:
 
     def check(self) -> None:
         """Fail early and cheaply: InputError when a setting names what is not there or the default bundle is broken."""
-        model = self._settings.model
+        model = self.settings.model
         check_engine(self._engine_choice())
-        folders = find_bundles(self._settings.bundles)
+        folders = find_bundles(self.settings.bundles)
         for name in folders:
             if not is_text(name):
                 raise InputError(
-                    f"CIFAR_BUNDLES={self._settings.bundles} holds {name!r}, a name with control characters or bytes "
+                    f"CIFAR_BUNDLES={self.settings.bundles} holds {name!r}, a name with control characters or bytes "
                     "that are no UTF-8; rename it."
                 )
         if model not in folders:
             raise InputError(
-                f"CIFAR_MODEL={model!r} is no bundle. {self._settings.bundles} holds: {', '.join(folders)}."
+                f"CIFAR_MODEL={model!r} is no bundle. {self.settings.bundles} holds: {', '.join(folders)}."
             )
         open_bundle(folders[model])
 
@@ -96,7 +94,7 @@ class Server:
         freeze_what_is_loaded()
 
     def _load(self) -> None:
-        settings = self._settings
+        settings = self.settings
         for name, folder in find_bundles(settings.bundles).items():
             if not is_text(name):  # it came when the server ran: a worker that takes another's place must not fail
                 logger.error("Bundle %r is not served; rename it.", name)
@@ -112,7 +110,7 @@ class Server:
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     def _engine_choice(self) -> EngineChoice:
-        settings = self._settings
+        settings = self.settings
         return EngineChoice(settings.engine, settings.engine_threads, settings.max_batch, settings.allow_fallback)
 
     async def _watch_engines(self) -> None:
@@ -132,7 +130,7 @@ class Server:
         self._watch.cancel()
         for serving in self._serving.values():
             serving.health.close()
-        await asyncio.gather(*(serving.batcher.close(self._settings.timeout) for serving in self._serving.values()))
+        await asyncio.gather(*(serving.batcher.close(self.settings.timeout) for serving in self._serving.values()))
         self._threads.shutdown()
         self._large.shutdown()
 
@@ -158,7 +156,7 @@ class Server:
     def _deadline(self) -> float:
         if not self._is_open:
             raise NotReady("The server is not ready; see /readyz and /models.")
-        return asyncio.get_running_loop().time() + self._settings.timeout
+        return asyncio.get_running_loop().time() + self.settings.timeout
 
     async def _answer(self, images: Pixels, options: Options, deadline: float, trace: Trace) -> bytes:
         serving = self._find(options)  # whose engine may have broken meanwhile
@@ -169,7 +167,7 @@ class Server:
 
     def _find(self, options: Options) -> Serving:
         """The bundle that is asked for. Raises UnknownModel, NotReady, and Unacceptable for what it does not have."""
-        name = options.model or self._settings.model
+        name = options.model or self.settings.model
         if name in self._failed:
             raise NotReady(f"The model {name!r} did not pass its checks and is not served; see /models.", soon=False)
         if name not in self._serving:
@@ -185,7 +183,7 @@ class Server:
         served = [
             {
                 **serving.description,
-                "default": name == self._settings.model,
+                "default": name == self.settings.model,
                 "ready": not serving.health.broken,
                 "degraded": serving.loaded.degraded,
                 "manifest": served_manifest(serving.loaded.bundle.manifest),
@@ -193,15 +191,7 @@ class Server:
             for name, serving in self._serving.items()
         ]
         failed = [{"name": name, "reason": reason} for name, reason in self._failed.items()]
-        return {"models": served, "failed": failed, "timeout": self._settings.timeout}
-
-    def description(self) -> dict[str, Any]:
-        """GET /docs.json: what may be asked of this server, and what comes back."""
-        return describe(self._settings)
-
-    def reference(self) -> str:
-        """GET /docs: the same as a page for people."""
-        return render(self._settings)
+        return {"models": served, "failed": failed, "timeout": self.settings.timeout}
 
 
 def served_manifest(manifest: Manifest) -> dict[str, Any]:
