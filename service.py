@@ -14,8 +14,8 @@ from pydantic import Field
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cifar_models.errors import InputError
+from serving.answers import Answer
 from serving.decoding.pictures import prepare_pillow
-from serving.description.answer_types import Answer
 from serving.http.access import check_certificate, let_pages_ask, load_keys
 from serving.http.app import App
 from serving.http.connection import Connection

@@ -262,7 +262,9 @@ def test_the_key_is_sent_as_a_bearer_token(kind: Any, key: str | None, header: s
     def handle(request: httpx.Request) -> httpx.Response:
         headers.append(request.headers.get("Authorization"))
         return (
-            httpx.Response(200, json={"models": [], "failed": []}) if request.method == "GET" else answer_all(request)
+            httpx.Response(200, json={"models": [], "failed": [], "timeout": 5})
+            if request.method == "GET"
+            else answer_all(request)
         )
 
     asked, _ = mocked(kind, handle, api_key=key)
@@ -306,4 +308,4 @@ def test_it_works_without_the_server_and_numpy_and_pillow(kind: Any, server: Ser
     )
     labels, loaded = done.stdout.splitlines()
     assert labels == "ship ship"
-    assert loaded.split() == ["cifar_models", "cifar_models.cifar10", "serving"]
+    assert loaded.split() == ["cifar_models", "cifar_models.cifar10", "serving", "serving.answers"]

@@ -17,10 +17,8 @@ from conftest import ROOT, ServerProcess, serving
 from described import Description, assert_described, operation
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from serving.client import answers
 from serving.decoding.media_types import FILE_FIELDS, JSON, PICTURES, RAW
 from serving.decoding.options import Options
-from serving.description.answer_types import Answer, FailedModel, Model, Models, Prediction, ServedModel
 from serving.errors import Refusal
 from serving.http.app import App
 from serving.http.server import Server
@@ -29,7 +27,6 @@ from serving.settings import Settings
 
 FORM_TYPE = FORM.partition(";")[0]
 OPTIONS = set(Options.model_fields)
-NEVER_ASKED_FOR = {"pixels"}  # by the Python client: whoever has Python has `to_pixels`
 
 
 @pytest.fixture
@@ -163,12 +160,6 @@ def test_its_limits_and_answers_are_those_of_this_server(tmp_path: Path) -> None
         late = post(client, raw(pictures(300)))
         assert late.status_code == 504
         assert_described(late, description)
-
-
-def test_the_python_client_reads_what_it_says(description: Description) -> None:
-    for kind in (Answer, FailedModel, Model, Models, Prediction, ServedModel):
-        ours = set(description["components"]["schemas"][kind.__name__]["properties"])
-        assert set(getattr(answers, kind.__name__).model_fields) == ours - NEVER_ASKED_FOR
 
 
 def test_its_commands_work(server: ServerProcess, description: Description, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ OURS = {"cifar_models", "training", "export", "serving", "service", "bench", "te
 PACKAGES = ("cifar_models", "training", "export", "serving")
 WITH_BENTOML = {"service.py", "serving/http/parent.py"}
 WITH_STARLETTE = {f"serving/http/{name}.py" for name in ("access", "app", "answer", "door", "request", "server")}
-# What each folder of the server may know of the others; all know its errors and its settings.
+# What each folder of the server may know of the others; all know its answers, errors and settings.
 INSIDE_SERVING: dict[str, set[str]] = {
     "engines": set(),
     "batching": {"engines"},
@@ -77,7 +77,12 @@ def test_a_folder_of_the_server_knows_only_those_below_it(folder: str) -> None:
 
 def test_every_folder_of_the_server_has_its_place_among_the_others() -> None:
     assert {path.parent.name for path in (ROOT / "serving").glob("*/*.py")} == set(INSIDE_SERVING)
-    assert {path.name for path in (ROOT / "serving").glob("*.py")} == {"__init__.py", "errors.py", "settings.py"}
+    assert {path.name for path in (ROOT / "serving").glob("*.py")} == {
+        "__init__.py",
+        "answers.py",
+        "errors.py",
+        "settings.py",
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_models.bundle import Probabilities
-from serving.description.answer_types import Answer
+from serving.answers import Answer
 from serving.errors import Unacceptable
 from serving.http.predictions import PredictionWriter
 

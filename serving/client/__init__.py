@@ -4,7 +4,7 @@ with Client("http://127.0.0.1:3000") as client:
     print(client.classify("docs/ship.png").predictions[0].label)
 """
 
-from serving.client.answers import Answer, FailedModel, Model, Models, Prediction, ServedModel
+from serving.answers import Answer, FailedModel, Model, Models, Prediction, ServedModel
 from serving.client.clients import AsyncClient, Client
 from serving.client.errors import BadInput, ClassifyError, Unavailable
 from serving.client.images import ImageLike, ImagesLike

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from serving.client.answers import Answer, Model, Models
+from serving.answers import Answer, Model, Models
 from serving.client.errors import BadInput, ClassifyError, check_range
 from serving.client.images import Source, find_sources
 from serving.client.responses import bad_answer, is_too_large_together, read_body

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from serving.client.answers import Answer, Models
+from serving.answers import Answer, Models
 from serving.client.api import Api, Batch, join
 from serving.client.errors import BadInput, check_range
 from serving.client.images import ImagesLike

@@ -5,7 +5,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from serving.client.answers import Received
+from serving.answers import Error, Refused
 from serving.client.errors import ClassifyError, Unavailable
 
 T = TypeVar("T", bound=BaseModel)
@@ -24,20 +24,6 @@ _WAYS_OUT = {
     504: _LATE,
 } | dict.fromkeys(_AGAIN, _BUSY)
 _ELSEWHERE = "Is the client's address that of this service?"
-
-
-class Error(Received):
-    """What the server says of a request that it refused."""
-
-    code: str
-    message: str
-    index: int | None = None
-
-
-class Refused(Received):
-    """The body of an error."""
-
-    error: Error
 
 
 def read_body(response: httpx.Response, kind: type[T]) -> T:

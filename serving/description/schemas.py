@@ -4,8 +4,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from cifar_models.manifest import Manifest
+from serving.answers import Answer, Models, Refused
 from serving.decoding.options import Options
-from serving.description.answer_types import Answer, Models, Refused
 
 _PLACE = "#/components/schemas/"
 
@@ -13,12 +14,14 @@ _PLACE = "#/components/schemas/"
 def shared_schemas() -> dict[str, Any]:
     """Every answer's schema by its name, with those that it refers to."""
     _, made = models_json_schema(
-        [(model, "serialization") for model in (Answer, Models, Refused)], ref_template=_PLACE + "{model}"
+        [(model, "serialization") for model in (Answer, Models, Refused, Manifest)], ref_template=_PLACE + "{model}"
     )
     schemas: dict[str, Any] = without_titles(made["$defs"])
     for model, absent in (("Error", "index"), ("Prediction", "confident"), ("Prediction", "pixels")):
         properties = schemas[model]["properties"]
         properties[absent] = without_null(properties[absent])
+    manifest = schemas["ServedModel"]["properties"]["manifest"]  # any object, for clients older than the server
+    schemas["ServedModel"]["properties"]["manifest"] = refer_to("Manifest") | {"description": manifest["description"]}
     # Generated clients try an item with every place's type, of which a constant fits one alone.
     shape = schemas["Input"]["properties"]["shape"]
     shape["prefixItems"] = [{"type": place["type"]} for place in shape["prefixItems"]]

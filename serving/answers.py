@@ -1,15 +1,22 @@
-"""What the server answers, as pydantic models: for the API's description, and for BentoML's schema of the service."""
+"""What the server answers: for the API's description, BentoML's schema of the service, and the Python client.
 
-from typing import Annotated
+Fields that a newer server adds break nothing.
+"""
 
-from pydantic import BaseModel, Field
+from typing import Annotated, Any
 
-from cifar_models.manifest import PROBABILITY_DIGITS, Manifest
+from pydantic import BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Model(BaseModel):
+class Frozen(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Model(Frozen):
     """Which file computed the answer."""
 
     name: str = Field(description="The bundle's name")
@@ -17,12 +24,12 @@ class Model(BaseModel):
     engine: str = Field(description="What ran the file, such as onnxruntime-cpu-int8")
 
 
-class Prediction(BaseModel):
+class Prediction(Frozen):
     """One image's label and the probabilities of all labels, or of the `top_k` best."""
 
     label: str = Field(description="The most probable label")
     index: int = Field(ge=0, description="Its place among the model's labels, from 0")
-    probability: Probability = Field(description=f"Its probability, rounded to {PROBABILITY_DIGITS} digits")
+    probability: Probability = Field(description="Its probability, rounded to 6 digits")
     confident: bool | None = Field(
         default=None,
         description="Whether the probability reaches the threshold from which on answers are right often enough: see "
@@ -36,7 +43,7 @@ class Prediction(BaseModel):
     )
 
 
-class Answer(BaseModel):
+class Answer(Frozen):
     """Predictions in the order of the images."""
 
     model: Model
@@ -51,17 +58,19 @@ class ServedModel(Model):
     degraded: str | None = Field(
         description="Why an engine that should come first does not answer; null where none failed"
     )
-    manifest: Manifest = Field(description="All that the bundle says of itself: labels, measured accuracy, origin")
+    manifest: dict[str, Any] = Field(
+        description="All that the bundle says of itself: labels, measured accuracy, origin"
+    )
 
 
-class FailedModel(BaseModel):
+class FailedModel(Frozen):
     """A bundle that did not pass the server's checks and is not served."""
 
     name: str
     reason: str
 
 
-class Models(BaseModel):
+class Models(Frozen):
     """The server's bundles, and how long to wait for their answers."""
 
     models: list[ServedModel]
@@ -71,7 +80,7 @@ class Models(BaseModel):
     )
 
 
-class Error(BaseModel):
+class Error(Frozen):
     """Why a request was refused."""
 
     code: str = Field(description="For programs: which kind of refusal it is, as the answer's description says")
@@ -79,7 +88,7 @@ class Error(BaseModel):
     index: int | None = Field(default=None, ge=0, description="The image at fault, from 0; absent where no image is")
 
 
-class Refused(BaseModel):
+class Refused(Frozen):
     """The body of every error of ours."""
 
     error: Error
