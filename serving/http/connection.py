@@ -155,6 +155,10 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("This is no proxy.")  # which ends the parsing
+            return  # it comes again, without the offer
         self._silent.stop()
         self._header_limit.end_header()
         if self._crowded:
@@ -179,6 +183,8 @@ class Connection(HttpToolsProtocol):
                 raise
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._header_limit.end_body()
         super().on_message_complete()
         self.cycle.more_body = False  # of what is answered already, too

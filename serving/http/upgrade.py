@@ -1,21 +1,21 @@
 """Requests that offer another protocol, as Java's client offers HTTP/2 with each: they stay HTTP/1.1, body and all.
 
 A server may go on as if there were no offer (RFC 9110, section 7.8). httptools stops reading after the header instead,
-so that the body would be lost, and every later request of the connection.
+so that the body would be lost, and every later request of the connection. So it is given the header again, without.
 """
 
 from typing import Any
 
 import httptools
 
-_FRAMING = (b"content-length", b"transfer-encoding")
+_OFFER = (b"upgrade", b"connection")
 
 
 class Parser(httptools.HttpRequestParser):
-    """Parses for `protocol`, uvicorn's, which takes no offer; calls back `target`."""
+    """Parses for `protocol`, uvicorn's, which lets pass the header of a request that `should_upgrade`."""
 
-    def __init__(self, protocol: Any, target: Any = None) -> None:
-        super().__init__(protocol if target is None else target)
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._protocol = protocol
 
@@ -26,40 +26,14 @@ class Parser(httptools.HttpRequestParser):
             try:
                 return super(Parser, parser).feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                self._protocol.parser = parser = at_body(self._protocol)
-                rest = rest[upgrade.args[0] :]
+                rest, header = rest[upgrade.args[0] :], parser._without_offer()
+                self._protocol.parser = parser = Parser(self._protocol)
+                super(Parser, parser).feed_data(header)
 
-
-def at_body(protocol: Any) -> Parser:
-    """A parser that goes on where another one stopped, after the header of `protocol`'s request."""
-    following = Following(protocol)
-    parser = Parser(protocol, following)
-    headers = [header for header in protocol.headers if header[0] in _FRAMING]
-    if not protocol.cycle.keep_alive:
-        headers.append((b"connection", b"close"))
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    protocol.cycle.more_body = True
-    super(Parser, parser).feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % lines)
-    protocol.cycle.more_body = not following.complete
-    following.silent = False
-    return parser
-
-
-class Following:
-    """Tells the protocol what comes after a header that the protocol knows already."""
-
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
-        self.silent = True
-        self.complete = False  # the message: it has no body
-
-    def __getattr__(self, name: str) -> Any:
-        tell = getattr(self._protocol, name)
-
-        def called(*values: bytes) -> None:
-            if not self.silent:
-                tell(*values)
-            elif name == "on_message_complete":
-                self.complete = True
-
-        return called
+    def _without_offer(self) -> bytes:
+        headers = [header for header in self._protocol.headers if header[0] not in _OFFER]
+        if not self.should_keep_alive():
+            headers.append((b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        version = self.get_http_version().encode()
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.get_method(), self._protocol.url, version, lines)
