@@ -15,6 +15,7 @@ import logging
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -48,7 +49,6 @@ class Tally:
         self._file, numbers = claim(folder)
         self._names = numbers.with_suffix(".names")
         self._names.touch()
-        os.truncate(self._names, len(whole_lines(self._names)))
         self._entries = {entry.key: entry for entry in read_entries(self._names)}
         self._used = max((entry.first + entry.count for entry in self._entries.values()), default=0)
         self._pages: dict[int, Cells] = {}
@@ -73,7 +73,8 @@ class Tally:
             self._used += -self._used % in_page
         entry = Entry(key, self._used, size, live)
         self._map(entry)  # before its name is known: who reads the name finds the numbers
-        append_line(self._names, json.dumps([list(key), entry.first, size, live]))
+        with self._names.open("a") as names:
+            names.write(f"\n{json.dumps([key, entry.first, size, live])}\n")  # half a line may stand before it
         self._entries[key] = entry
         self._used += size
 
@@ -127,22 +128,10 @@ def is_locked(path: Path) -> bool:
 
 
 def read_entries(names: Path) -> list[Entry]:
-    lines = [json.loads(line) for line in whole_lines(names).splitlines()]
-    return [Entry(tuple(key), first, count, live) for key, first, count, live in lines]
-
-
-def append_line(path: Path, line: str) -> None:
-    """Raises OSError, and leaves no half of it, to which the next one would be joined."""
-    before = path.stat().st_size
-    try:
-        with path.open("a") as file:
-            file.write(f"{line}\n")
-    except OSError:
-        os.truncate(path, before)
-        raise
-
-
-def whole_lines(path: Path) -> bytes:
-    """What ends in a line's end: the last line may be being written, or its writer may have died over it."""
-    text = path.read_bytes()
-    return text[: text.rfind(b"\n") + 1]
+    """From lines of JSON. The last one may be being written, and the writer of any have died or found the disk full."""
+    entries = []
+    for line in names.read_bytes().splitlines():
+        with suppress(ValueError):
+            key, first, count, live = json.loads(line)
+            entries.append(Entry(tuple(key), first, count, live))
+    return entries
