@@ -2,5 +2,6 @@
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif")
 FORM, JSON, RAW = "multipart/form-data", "application/json", "application/octet-stream"
+MEDIA_TYPES = (*PICTURES, FORM, JSON, RAW)
 
 FILE_FIELDS = ("images", "image")  # of a form

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.errors import Refusal
 from serving.http.server import Server
 from serving.observing.log import RequestLog, request_writer
-from serving.observing.request_id import HEADER, RequestIds
+from serving.observing.request_id import HEADER, choose_id
 from serving.observing.trace import KEY, OTHER, Trace
 from serving.settings import Settings
 
@@ -25,7 +25,6 @@ class Door:
         self._paths = paths
         self._metrics = server.metrics
         self._log = RequestLog(sample=settings.log_sample, slow=settings.log_slow, write=request_writer())
-        self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +55,7 @@ class Door:
         What breaks off in its body is a request all the same, and told of when its answering ends.
         """
         is_request = "path" in scope
-        trace = self._trace(scope) if is_request else Trace(self._ids.choose(()))
+        trace = self._trace(scope) if is_request else Trace(choose_id(()))
         trace.status = refusal.status
         trace.refused(refusal.code, str(refusal))
         if not is_request:
@@ -67,7 +66,7 @@ class Door:
         """That of the request, made when it is first asked for."""
         if KEY not in scope:
             path = scope["path"]
-            scope[KEY] = Trace(self._ids.choose(scope["headers"]), path if path in self._paths else OTHER)
+            scope[KEY] = Trace(choose_id(scope["headers"]), path if path in self._paths else OTHER)
         trace: Trace = scope[KEY]
         return trace
 

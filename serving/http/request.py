@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from cifar_models.picture import Pixels
 from serving.decoding.budget import HeldBody, HeldBytes
 from serving.decoding.document import EXPECTED, read_document
-from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, PICTURES, RAW
+from serving.decoding.media_types import FILE_FIELDS, FORM, JSON, MEDIA_TYPES, RAW
 from serving.decoding.multipart import parse_form
 from serving.decoding.options import Options, by_name, parse_options
 from serving.decoding.pictures import (
@@ -35,7 +35,6 @@ from serving.observing.trace import trace_of
 from serving.settings import Settings
 
 Source = bytes | str | Pixels | Refusal  # an encoded picture, base64 of one, pixels, or why it is none of these
-Parser: TypeAlias = "Callable[[bytes, str, Mapping[str, str], Allowance], Opened]"  # of body, content type and query
 
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
 
@@ -93,15 +92,15 @@ class RequestReader:
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
         if encoding.lower() != "identity":
             raise UnsupportedType(f"Content-Encoding is {encoding}; send the body as it is.")
-        parse = self._parser(content_type)
+        media_type = find_media_type(content_type)
         query = by_name(request.query_params.multi_items()) if request.scope["query_string"] else {}
         body = HeldBody(self._held)
         try:
             async with asyncio.timeout_at(deadline):
                 await self._fill(body, request, headers.get(b"content-length", b"0"))
                 arrived(1)
-                threads = self._threads if body.size > _INLINE_BYTES and parse != self._parse_raw else None
-                opened = await run(threads, parse, body.join(), content_type, query, allowance)
+                threads = self._threads if body.size > _INLINE_BYTES and media_type != RAW else None
+                opened = await run(threads, self._parse, media_type, body.join(), content_type, query, allowance)
                 arrived(len(opened.images))
                 check(opened.options)
                 return await run(self._decoder(opened, body.size), decode_all, opened, allowance), opened.options
@@ -144,38 +143,27 @@ class RequestReader:
             trace.size = body.size
         trace.received()
 
-    def _parser(self, content_type: str) -> Parser:
-        media_type = content_type.partition(";")[0].strip().lower()
-        if _ALIASES.get(media_type, media_type) in PICTURES:
-            return self._parse_picture
-        parsers = {FORM: self._parse_form, JSON: self._parse_json, RAW: self._parse_raw}
-        if media_type not in parsers:
-            known = ", ".join((*PICTURES, *parsers))
-            raise UnsupportedType(f"Content-Type is {media_type or 'missing'}; use one of: {known}.")
-        return parsers[media_type]
-
-    def _parse_picture(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
-        return self._open([body], parse_options(query), allowance)
-
-    def _parse_raw(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
-        images = decode_raw(body)
-        self._check_count(len(images))
-        return Opened(images, parse_options(query))
-
-    def _parse_form(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
-        parts = parse_form(body, content_type, max_parts=self._settings.max_images + len(Options.model_fields))
-        fields = by_name(
-            (part.name, plain(part.data.decode("utf-8", "replace"))) for part in parts if part.name not in FILE_FIELDS
-        )
-        options = parse_options(query, fields)
-        return self._open([part.data for part in parts if part.name in FILE_FIELDS], options, allowance)
-
-    def _parse_json(self, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance) -> Opened:
-        images, fields = read_document(body, max_images=self._settings.max_images, options=set(Options.model_fields))
-        options = parse_options(query, fields)
-        if images is None:
+    def _parse(
+        self, media_type: str, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance
+    ) -> Opened:
+        limit, options = self._settings.max_images, set(Options.model_fields)
+        if media_type == RAW:
+            pixels = decode_raw(body)
+            self._check_count(len(pixels))
+            return Opened(pixels, parse_options(query))
+        sources: Sequence[Source] | None = [body]
+        fields: Mapping[str, Any] = {}
+        if media_type == FORM:
+            parts = parse_form(body, content_type, max_parts=limit + len(options))
+            sources = [part.data for part in parts if part.name in FILE_FIELDS]
+            others = (part for part in parts if part.name not in FILE_FIELDS)
+            fields = by_name((part.name, plain(part.data.decode("utf-8", "replace"))) for part in others)
+        elif media_type == JSON:
+            sources, fields = read_document(body, max_images=limit, options=options)
+        wanted = parse_options(query, fields)
+        if sources is None:
             raise Unacceptable(EXPECTED)
-        return self._open(images, options, allowance)
+        return self._open(sources, wanted, allowance)
 
     def _open(self, sources: Sequence[Source], options: Options, allowance: Allowance) -> Opened:
         self._check_count(len(sources))
@@ -207,6 +195,15 @@ class RequestReader:
             raise Unacceptable(f"The request holds no image; a form names its files {' or '.join(FILE_FIELDS)}.")
         if count > self._settings.max_images:
             raise TooLarge(f"The request holds {count} images; at most {self._settings.max_images} are taken.")
+
+
+def find_media_type(content_type: str) -> str:
+    """Raises UnsupportedType for what is not taken."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _ALIASES.get(media_type, media_type)
+    if media_type not in MEDIA_TYPES:
+        raise UnsupportedType(f"Content-Type is {media_type or 'missing'}; use one of: {', '.join(MEDIA_TYPES)}.")
+    return media_type
 
 
 def plain(text: str) -> str | None:

@@ -11,15 +11,12 @@ HEADER = b"x-request-id"
 _SANE = re.compile(rb"[!-~]{1,128}")
 
 
-class RequestIds:
-    """Names requests. Ours are a random prefix, which tells workers apart, and a number: cheaper than a uuid."""
+_PREFIX = token_hex(4).encode() + b"-"  # tells workers apart
+_NUMBERS = count(1)  # cheaper than a uuid for each
 
-    def __init__(self) -> None:
-        self._prefix = token_hex(4).encode() + b"-"
-        self._numbers = count(1)
 
-    def choose(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        for name, value in headers:
-            if name == HEADER and _SANE.fullmatch(value):
-                return value
-        return self._prefix + b"%x" % next(self._numbers)
+def choose_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for name, value in headers:
+        if name == HEADER and _SANE.fullmatch(value):
+            return value
+    return _PREFIX + b"%x" % next(_NUMBERS)
