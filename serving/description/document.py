@@ -53,7 +53,9 @@ _EXAMPLE = {
 @cache
 def describe(settings: Settings) -> dict[str, Any]:
     """The document; nobody may change it."""
-    paths = {"/classify": {"post": classify(settings)}, "/models": {"get": models()}, **pages(), **health()}
+    paths = {"/classify": {"post": classify(settings)}}
+    for path, found in (pages() | health()).items():
+        paths[path] = {"get": found | {"x-codeSamples": get_samples(path)}}
     if settings.wants_key:
         paths = {path: {method: guarded(found) for method, found in each.items()} for path, each in paths.items()}
     return {
@@ -115,64 +117,44 @@ def bare(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name != "description"}
 
 
-def models() -> dict[str, Any]:
-    listed = answer("The bundles, and those that failed with the reason.", JSON, refer_to("Models"))
-    return get("/models", "models", "List the bundles with their manifests", listed)
-
-
 def pages() -> dict[str, Any]:
-    document = answer("OpenAPI 3.1.", JSON, {"type": "object"})
-    schema = answer("The schema.", JSON, {"type": "object"})
-    found = {
-        "/": page(),
-        "/docs": get("/docs", "reference", "This description, for people", answer("The page.", HTML)),
-        "/docs.json": get("/docs.json", "description", "This description, for programs", document),
-        "/metrics": get("/metrics", "metrics", "Figures for Prometheus", answer("Its text format.", TEXT)),
-        "/schema.json": get("/schema.json", "schema", "What BentoML's own client reads", schema),
-    }
-    return {path: {"get": operation} for path, operation in found.items()}
-
-
-def page() -> dict[str, Any]:
-    """It needs no key: it asks its user for one."""
-    found = get(
-        "/", "page", "The page that classifies pictures in a browser", answer("The page.", HTML, names=["ETag"])
-    )
-    responses = {"304": unchanged(), **found["responses"]}
-    del responses["401"]
-    return {**found, "responses": dict(sorted(responses.items())), "security": []}
-
-
-def get(path: str, name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
-    """A path of ours without a body."""
+    """The paths of ours without a body."""
+    any_object = {"type": "object"}
+    bundles = answer("The bundles, and those that failed with the reason.", JSON, refer_to("Models"))
+    html = answer("The page.", HTML, names=["ETag"])
+    others = {"304": unchanged(), **errors(refusals_without_body())}
+    del others["401"]  # it needs no key: it asks its user for one
     return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {"200": found, **errors(refusals_without_body())},
-        "x-codeSamples": get_samples(path),
+        "/models": get("models", "List the bundles with their manifests", bundles),
+        "/": get("page", "The page that classifies pictures in a browser", html, others, security=[]),
+        "/docs": get("reference", "This description, for people", answer("The page.", HTML)),
+        "/docs.json": get("description", "This description, for programs", answer("OpenAPI 3.1.", JSON, any_object)),
+        "/metrics": get("metrics", "Figures for Prometheus", answer("Its text format.", TEXT)),
+        "/schema.json": get("schema", "What BentoML's own client reads", answer("The schema.", JSON, any_object)),
     }
 
 
 def health() -> dict[str, Any]:
     """The paths that BentoML answers, with no key and no error object."""
-    not_ready = {"503": answer("It may not: it is starting, stopping, or its bundle failed.", TEXT)}
-    found = {
-        "/livez": foreign_get("/livez", "livez", "Whether the process lives", "It does."),
-        "/readyz": foreign_get("/readyz", "readyz", "Whether the server may be asked", "It may.", not_ready),
-        "/healthz": foreign_get("/healthz", "healthz", "The same as /livez", "It does."),
+    lives, ready = answer("It does.", TEXT), answer("It may.", TEXT)
+    others = {"503": answer("It may not: it is starting, stopping, or its bundle failed.", TEXT)}
+    return {
+        "/livez": get("livez", "Whether the process lives", lives, {}, security=[]),
+        "/readyz": get("readyz", "Whether the server may be asked", ready, others, security=[]),
+        "/healthz": get("healthz", "The same as /livez", lives, {}, security=[]),
     }
-    return {path: {"get": operation} for path, operation in found.items()}
 
 
-def foreign_get(
-    path: str, name: str, summary: str, description: str, more: dict[str, Any] | None = None
+def get(
+    name: str, summary: str, found: dict[str, Any], others: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
+    """An operation without a body, answered by what is `found` or, by their status, others: our errors if not given."""
+    others = errors(refusals_without_body()) if others is None else others
     return {
         "operationId": name,
         "summary": summary,
-        "security": [],
-        "responses": {"200": answer(description, TEXT), **(more or {})},
-        "x-codeSamples": get_samples(path),
+        "responses": dict(sorted({"200": found, **others}.items())),
+        **more,
     }
 
 
