@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -143,13 +144,14 @@ async def over_tcp(app: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[t
     monkeypatch.setattr(Connection, "unreadable", staticmethod(lambda refusal, client: b"1"), raising=False)
     monkeypatch.setattr(Connection, "seconds", PATIENCE, raising=False)
     monkeypatch.setattr(Connection, "limit", 10, raising=False)
-    config = uvicorn.Config(app, port=0, http=Connection, loop="asyncio", log_config=None, lifespan="off")
+    config = uvicorn.Config(app, http=Connection, loop="asyncio", log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    yield server, server.servers[0].sockets[0].getsockname()[1]
-    await server.shutdown()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        await server.startup([listening])
+        yield server, listening.getsockname()[1]
+        await server.shutdown()
 
 
 async def not_found(scope: Any, receive: Any, send: Any) -> None:

@@ -17,6 +17,7 @@ from batching import PATIENCE, Desk, Engine, numbered
 from breakable import over_tcp
 
 from serving.errors import DeadlinePassed, EngineFailed, Unreadable
+from serving.http.loop import Loop
 from serving.http.threads import run
 
 TURNS = 10  # of the event loop, in which what has ended is forgotten
@@ -38,7 +39,8 @@ def test_a_connection_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPa
             assert not any("Transport" in kind.__name__ for kind in left)
 
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(main())
     finally:
         gc.enable()
 
@@ -123,7 +125,8 @@ def without_collections(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     gc.collect()
     gc.disable()
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(main())
     finally:
         gc.enable()
 

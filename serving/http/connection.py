@@ -81,7 +81,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._silent.stop()
-        self.resume_writing()
+        self._unread.stop()
         self._leave()
         cast(Pairing, self.transport).forget()  # or uvicorn, which closes it once more, would let it linger
         super().connection_lost(exc)
@@ -232,8 +232,7 @@ class Connection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         self._unread.stop()
-        if self.flow is not None:
-            super().resume_writing()
+        super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         self._close()

@@ -39,9 +39,6 @@ class Pairing:
         """The connection has ended."""
         self._drop()
         self._lingers = bool  # which says no, and holds nothing
-        if hasattr(self._transport, "_read_ready_cb"):
-            # As Python does from 3.12 on: its own method makes a circle, which only the garbage collector would free.
-            self._transport._read_ready_cb = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

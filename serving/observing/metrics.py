@@ -32,6 +32,8 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # names a folder of all workers, which Bent
 _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
+FAMILIES: dict[str, "Family"] = {}  # all that there are, by name
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -41,6 +43,9 @@ class Family:
     help: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()  # of a histogram's buckets, upper ones
+
+    def __post_init__(self) -> None:
+        FAMILIES[self.name] = self
 
     @property
     def live(self) -> bool:
@@ -74,14 +79,6 @@ READY = Family(
 )
 WORKERS = Family("cifar_workers", "Worker processes that live.")
 SERVER = Family("cifar_server_info", "1 for the release that runs.", ("version",))
-
-FAMILIES = {
-    family.name: family
-    for family in (
-        *(REQUESTS, REQUEST, RECEIVE, DECODE, WAIT, BATCH),
-        *(INFERENCE, IMAGES, IN_FLIGHT, QUEUE, BUNDLE, READY, WORKERS, SERVER),
-    )
-}
 
 
 class Histogram:
