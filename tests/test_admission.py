@@ -1,10 +1,11 @@
 """Who is let in: nobody is turned away without a crowd, and in one only who would wait too long."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 
 import pytest
 
-from serving.batching.admission import Admission, Visit
+from serving.batching.admission import Admission
 from serving.errors import QueueFull
 
 CROWD = 40  # images
@@ -17,11 +18,11 @@ class Door:
     def __init__(self) -> None:
         self.now = 0.0
         self.admission = Admission(crowd=CROWD, max_wait=MAX_WAIT, clock=lambda: self.now)
-        self.visits: list[AbstractContextManager[Visit]] = []
+        self.visits: list[AbstractContextManager[Callable[[int], None]]] = []
 
     def enter(self, images: int = 1) -> None:
         context = self.admission.visit()
-        self.admission.arrived(context.__enter__(), images)
+        context.__enter__()(images)
         self.visits.append(context)
 
     def answer(self, count: int, *, seconds: float) -> None:
@@ -94,8 +95,8 @@ def test_a_few_requests_are_no_crowd_however_large_they_are() -> None:
 def test_who_failed_is_outside_again() -> None:
     door = Door()
     for _ in range(10 * CROWD):
-        with suppress(ZeroDivisionError), door.admission.visit() as visit:
-            door.admission.arrived(visit, 100)
+        with suppress(ZeroDivisionError), door.admission.visit() as arrived:
+            arrived(100)
             raise ZeroDivisionError
     assert door.admission.wait == 0
 

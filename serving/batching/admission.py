@@ -21,13 +21,6 @@ _WINDOW = 0.1  # seconds of crowd that give one measurement
 _WEIGHT = 0.3  # of the newest measurement in the running average
 
 
-class Visit:
-    """A request between the door and its answer."""
-
-    def __init__(self) -> None:
-        self.images = 0  # until they have arrived: a client that does not send what it announced keeps nobody out
-
-
 class Admission:
     """Counts images between the door and their answers. All methods belong to one event loop."""
 
@@ -52,26 +45,31 @@ class Admission:
         return self._inside / self._rate if self._rate else 0.0
 
     @contextmanager
-    def visit(self) -> Iterator[Visit]:
-        """Let a request in for the length of the block. Raises QueueFull when it would wait too long."""
+    def visit(self) -> Iterator[Callable[[int], None]]:
+        """Let a request in for the length of the block. Raises QueueFull when it would wait too long.
+
+        What it yields is told how many images the request has, as far as is known: none until they have arrived, for a
+        client that does not send what it announced to keep nobody out.
+        """
         if self._visits >= _FEW and self._inside >= self._crowd and self.wait > self._max_wait:
             raise QueueFull(
                 f"The answer would take about {self.wait:.2g} s, as {self._inside} images come first; try again later.",
                 seconds=self.wait - self._max_wait,
             )
-        visit = Visit()
+        images = 0
+
+        def arrived(known: int) -> None:
+            nonlocal images
+            self._inside += known - images
+            images = known
+
         self._visits += 1
         try:
-            yield visit
+            yield arrived
         finally:
             self._visits -= 1
-            self._inside -= visit.images
-            self._measure(visit.images)  # of whoever left without an answer, too: they made room
-
-    def arrived(self, visit: Visit, images: int) -> None:
-        """A request has so many images, as far as is known."""
-        self._inside += images - visit.images
-        visit.images = images
+            self._inside -= images
+            self._measure(images)  # of whoever left without an answer, too: they made room
 
     def _measure(self, images: int) -> None:
         if self._inside < self._crowd // 4:

@@ -15,15 +15,13 @@ def golden_images(bundle: Bundle) -> Pixels:
 
 
 def check_golden(bundle: Bundle, name: str, probabilities: Probabilities) -> None:
-    """Raises BundleError when these are not the probabilities of the golden images that this engine may give."""
-    bundle.check_golden(find_artifact(bundle, name), lambda _: probabilities, atol=tolerance(bundle, name))
+    """Raises BundleError when these are not the probabilities of the golden images that this engine may give.
 
-
-def tolerance(bundle: Bundle, name: str) -> float:
-    """Of a probability. On CUDA a logit may differ, and a steep calibration makes more of that, as the gate knows."""
+    On CUDA a logit may differ, and a steep calibration makes more of that, as the gate knows.
+    """
     kind = ENGINES[name]
-    steepness = bundle.manifest.calibration.steepness if kind.cuda else 1.0
-    return kind.atol * max(1.0, steepness)
+    steepness = max(1.0, bundle.manifest.calibration.steepness) if kind.cuda else 1.0
+    bundle.check_golden(find_artifact(bundle, name), lambda _: probabilities, atol=kind.atol * steepness)
 
 
 def find_artifact(bundle: Bundle, name: str) -> Artifact:

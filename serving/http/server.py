@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from PIL.Image import Image
@@ -138,8 +138,7 @@ class Server:
         """POST /classify: the answer's body, JSON. Raises a Refusal."""
         trace = trace_of(request.scope)
         deadline = self._deadline()
-        with self._admission.visit() as visit:
-            arrived = partial(self._admission.arrived, visit)
+        with self._admission.visit() as arrived:
             images, options = await self._reader.read(request, deadline=deadline, arrived=arrived, check=self._find)
             trace.decoded(len(images))
             return await self._answer(images, options, deadline, trace)
