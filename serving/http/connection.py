@@ -129,7 +129,7 @@ class Connection(HttpToolsProtocol):
     def _parse_piece(self, data: memoryview) -> None:
         self._header_limit.receive(len(data))
         super().data_received(data)  # type: ignore[arg-type] # which hands it to the parser alone
-        if self._header_limit.is_idle_too_long and not self.transport.is_closing():
+        if self._header_limit.is_exceeded and not self.transport.is_closing():
             self.send_400_response(TOO_LONG)
 
     def on_message_begin(self) -> None:
@@ -139,7 +139,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._header_limit.add_to_header(len(url))
+        self._header_limit.add(len(url))
         super().on_url(url)
 
     def on_body(self, body: bytes) -> None:
@@ -147,7 +147,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_limit.add_line(name, value)
+        self._header_limit.add(len(name) + len(value), lines=1)
         if not self._header_limit.in_header:
             return  # it stands behind the body, where nobody has asked for it (RFC 9110, section 6.5.1)
         if len(name) == 14 and name.lower() == b"content-length":
@@ -160,7 +160,7 @@ class Connection(HttpToolsProtocol):
                 raise ValueError("This is no proxy.")  # which ends the parsing
             return  # it comes again, without the offer
         self._silent.stop()
-        self._header_limit.end_header()
+        self._header_limit.end()
         if self._crowded:
             self.scope[CROWDED] = True  # type: ignore[literal-required]
         if self.parser.get_http_version() == "1.0":  # it would take the 100 for its answer (RFC 9110, section 10.1.1)
@@ -185,7 +185,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        self._header_limit.end_body()
+        self._header_limit.add_to_body(0)
         super().on_message_complete()
         self.cycle.more_body = False  # of what is answered already, too
         self.flow.resume_reading()  # which a long body paused: nobody would notice that the client goes
@@ -251,8 +251,7 @@ class Connection(HttpToolsProtocol):
         if broken is not None and broken.response_started:  # who reads a second answer takes it for the next request's
             self._close()
             return
-        long = self._header_limit.is_header_too_long or msg == TOO_LONG
-        refusal = Unreadable(TOO_LONG if long else f"This is no HTTP/1.1: {msg}")
+        refusal = Unreadable(TOO_LONG if self._header_limit.is_exceeded else f"This is no HTTP/1.1: {msg}")
         name = Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})
         self.transport.write(bad_request(refusal, [*self.server_state.default_headers, (HEADER, name)]))
         self._unreadable = msg

@@ -16,40 +16,29 @@ class HeaderLimit:
         self._idle = 0  # bytes in a row that were no body and ended no header
 
     @property
-    def is_header_too_long(self) -> bool:
-        return self._header > _MOST
+    def is_exceeded(self) -> bool:
+        return self._header > _MOST or self._idle > _MOST
+
+    def receive(self, size: int) -> None:
+        """Bytes that will be parsed."""
+        self._idle += size
 
     def begin(self) -> None:
         """A request begins."""
         self.in_header = True
         self.body = self._header = self._idle = 0
 
-    def add_to_header(self, size: int) -> None:
-        """Raises ValueError, which ends the parsing, when it is too long."""
-        self._header += size
+    def add(self, size: int, lines: int = 0) -> None:
+        """Bytes of a header, or of what follows a body. Raises ValueError, which ends the parsing, of too many."""
+        self._header += size + lines * _LINE
         if self._header > _MOST:
             raise ValueError(TOO_LONG)
 
-    def add_line(self, name: bytes, value: bytes) -> None:
-        """Of a header, or of what follows a body. Raises ValueError as above."""
-        self.add_to_header(len(name) + len(value) + _LINE)
-
-    def end_header(self) -> None:
+    def end(self) -> None:
+        """The header has ended."""
         self.in_header = False
         self._idle = 0
 
     def add_to_body(self, size: int) -> None:
         self.body -= size
         self._idle = 0
-
-    def end_body(self) -> None:
-        self._idle = 0
-
-    def receive(self, size: int) -> None:
-        """Bytes that will be parsed."""
-        self._idle += size
-
-    @property
-    def is_idle_too_long(self) -> bool:
-        """Whether what was parsed since a header or a piece of a body ended is too much."""
-        return self._idle > _MOST
