@@ -13,8 +13,7 @@ from PIL import Image
 
 from cifar_models.picture import to_pixels
 from serving.errors import DeadlinePassed, Refusal, TooLarge, Unacceptable, UnknownModel, Unreadable
-from serving.http.last_resort import end_worker
-from serving.settings import Settings
+from serving.http.drain import drain_on_sigterm
 
 
 def test_pictures_are_classified_and_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +91,15 @@ def test_pictures_are_looked_at_until_the_deadline_and_no_longer(monkeypatch: py
 def test_a_program_of_another_purpose_is_not_ended_for_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda process, number: killed.append(number))
+
+    async def main() -> None:
+        async with breakable(monkeypatch) as (server, _):
+            drain_on_sigterm(server, alone=True)  # as `service.py` does, also where it is no worker
+            server._serving[server.settings.model].health._give_up()
+
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # a handler of its own
     try:
-        end_worker("a", Settings())
+        asyncio.run(main())
     finally:
         signal.signal(signal.SIGTERM, before)
     assert killed == []

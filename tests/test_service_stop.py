@@ -24,9 +24,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from serving.batching import health
 from serving.engines.onnx import OnnxCpu
-from serving.http import last_resort, serving
+from serving.http import drain, serving
 
-health._PATIENCE = last_resort._SPARE = 1
+health._PATIENCE = drain._SPARE = 1
 serving._HUNG = 0
 classify = OnnxCpu.__call__
 

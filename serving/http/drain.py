@@ -11,12 +11,14 @@ port is left as it is: who comes meanwhile is refused as well, or waits for the 
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import select
 import signal
 import socket
 import struct
 import sys
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,17 @@ from typing import Any
 import uvicorn
 
 from serving.http.connection import Connection
-from serving.http.last_resort import Worker
 from serving.http.parent import END
 from serving.http.server import Server
 from serving.observing.metrics import FOLDER
+from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _TOGETHER = 0.3  # seconds between a signal to this process and to its parent, where both get one
 _LOOK = 0.02  # seconds between looks at what is owed
 _HANDSHAKE = 0.1  # seconds that a connection may take from its first packet to the queue of those who wait
+_SPARE = 5.0  # seconds, beyond those that answers, their clients and the engines' threads may take
 _TURNS = 100  # of the event loop, at most, to accept those who wait for a connection
 
 # A packet filter (Linux, socket(7) and bpf(4)), code, jumps and operand each: load the byte of the TCP header that has
@@ -120,4 +125,14 @@ def drain_on_sigterm(server: Server, *, alone: bool) -> None:
     if isinstance(uvicorn_server, uvicorn.Server):
         drain = Drain(server, uvicorn_server, alone=alone)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)
-        Worker.is_ready = True
+        server.give_up = partial(end_worker, server.settings)
+
+
+def end_worker(settings: Settings, name: str) -> None:
+    """As `kill` does: what was accepted is answered, and another worker chooses its engines anew.
+
+    Called on the main thread. A thread that hangs in a driver must not keep the process.
+    """
+    logger.error("The engine of %s does not come back: this worker ends, and another takes its place", name)
+    signal.alarm(ceil(2 * settings.timeout + settings.client_timeout + _SPARE))  # the system ends it then
+    os.kill(os.getpid(), signal.SIGTERM)

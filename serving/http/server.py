@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -45,6 +46,8 @@ class Server:
         self._failed: dict[str, str] = {}
         self._watch: asyncio.Task[None]  # of the engines, once they are loaded
         self._is_open = False  # it has started, and does not stop
+        # On an engine that does not come back. A program that has the server in its own process goes on without.
+        self.give_up: Callable[[str], None] = lambda name: None
         self._threads = ThreadPoolExecutor(_DECODING_THREADS, "decode", let_the_event_loop_go_first)
         self._large = ThreadPoolExecutor(1, "decode-large", let_the_event_loop_go_first)
         self._reader = RequestReader(settings, self._threads, self._large)
@@ -106,7 +109,7 @@ class Server:
                 self.metrics.failed(name)
                 logger.error("Bundle %s is not served: %s", name, error)
                 continue
-            self._serving[name] = serve(loaded, settings, self.metrics)
+            self._serving[name] = serve(loaded, settings, self.metrics, lambda name: self.give_up(name))
             logger.info("Bundle %(name)s is served by %(engine)s, version %(version)s", self._serving[name].description)
 
     def _engine_choice(self) -> EngineChoice:

@@ -1,6 +1,7 @@
 """One bundle that is served: its batcher, whether its engine works, and what it tells."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -11,7 +12,6 @@ from serving.batching.batcher import Batcher
 from serving.batching.health import Health
 from serving.engines.bundles import LoadedBundle
 from serving.engines.golden import check_golden, golden_images
-from serving.http.last_resort import end_worker
 from serving.http.predictions import PredictionWriter
 from serving.observing.metrics import Metrics, ModelMetrics
 from serving.settings import Settings
@@ -40,8 +40,11 @@ class Serving:
         self.metrics.queue(self.batcher.waiting)
 
 
-def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving:
-    """Put a batcher in front of a bundle's engine; its golden images are what tests it later."""
+def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics, give_up: Callable[[str], None]) -> Serving:
+    """Put a batcher in front of a bundle's engine; its golden images are what tests it later.
+
+    `give_up` is told the name of a bundle whose engine does not come back.
+    """
 
     async def self_test() -> None:
         images = await asyncio.to_thread(golden_images, loaded.bundle)
@@ -54,7 +57,7 @@ def serve(loaded: LoadedBundle, settings: Settings, metrics: Metrics) -> Serving
 
     patience = max(_HUNG, settings.timeout)
     description = loaded.describe()
-    health = Health(description["name"], self_test, partial(end_worker, description["name"], settings))
+    health = Health(description["name"], self_test, partial(give_up, description["name"]))
     told = metrics.model(description)
     batcher = Batcher(
         loaded.engine,
