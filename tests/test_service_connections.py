@@ -130,6 +130,7 @@ def test_requests_that_come_together_are_answered_wherever_they_are_cut(server: 
         b"nonsense\r\n\r\n",
         b"POST /classify HTTP/1.1\r\nContent-Length: some\r\n\r\n",
         b"POST /classify HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+        b"CONNECT /classify HTTP/1.1\r\nHost: here\r\n\r\n",
     ],
 )
 def test_what_came_before_what_is_no_http_is_answered_first(server: ServerProcess, wrong: bytes) -> None:

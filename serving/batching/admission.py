@@ -28,16 +28,11 @@ class Admission:
         self._crowd = crowd  # images below which nobody is turned away; nor is anybody before a few requests
         self._max_wait = max_wait  # seconds
         self._clock = clock
-        self._visits = 0
+        self.visits = 0  # requests that were let in and are not answered
         self._inside = 0  # images
         self._rate = 0.0  # images a second; 0 before the first crowd
         self._answered = 0  # images of the present measurement
         self._since: float | None = None  # when it began; none without a crowd
-
-    @property
-    def visits(self) -> int:
-        """Requests that were let in and are not answered."""
-        return self._visits
 
     @property
     def wait(self) -> float:
@@ -51,7 +46,7 @@ class Admission:
         What it yields is told how many images the request has, as far as is known: none until they have arrived, for a
         client that does not send what it announced to keep nobody out.
         """
-        if self._visits >= _FEW and self._inside >= self._crowd and self.wait > self._max_wait:
+        if self.visits >= _FEW and self._inside >= self._crowd and self.wait > self._max_wait:
             raise QueueFull(
                 f"The answer would take about {self.wait:.2g} s, as {self._inside} images come first; try again later.",
                 seconds=self.wait - self._max_wait,
@@ -63,11 +58,11 @@ class Admission:
             self._inside += known - images
             images = known
 
-        self._visits += 1
+        self.visits += 1
         try:
             yield arrived
         finally:
-            self._visits -= 1
+            self.visits -= 1
             self._inside -= images
             self._measure(images)  # of whoever left without an answer, too: they made room
 

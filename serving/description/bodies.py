@@ -21,7 +21,8 @@ def request_body(settings: Settings) -> dict[str, Any]:
         ),
         "content": {
             **{kind: {"schema": picture(settings)} for kind in PICTURES},
-            FORM: {"schema": form(settings), "encoding": form_encoding()},
+            # Nobody reads a type of a part: what a file is stands in the file. But generated clients want to send one.
+            FORM: {"schema": form(settings), "encoding": {FILE_FIELDS[0]: {"contentType": ", ".join(PICTURES)}}},
             JSON: {"schema": json_object(settings)},
             RAW: {"schema": raw_pixels(settings)},
         },
@@ -62,11 +63,6 @@ def form(settings: Settings) -> dict[str, Any]:
         "required": [name],
         "additionalProperties": False,
     }
-
-
-def form_encoding() -> dict[str, Any]:
-    # Nobody reads it of a part: what a file is stands in the file. But generated clients want to send one.
-    return {FILE_FIELDS[0]: {"contentType": ", ".join(PICTURES)}}
 
 
 def json_object(settings: Settings) -> dict[str, Any]:

@@ -27,17 +27,13 @@ def classify_samples() -> list[dict[str, Any]]:
             f"    -H 'Content-Type: {RAW}' --data-binary @-"
         ),
     }
-    return [sample(command, label) for label, command in commands.items()]
+    return [{"lang": "Shell", "label": label, "source": command} for label, command in commands.items()]
 
 
 def get_samples(path: str) -> list[dict[str, Any]]:
-    return [sample(f"curl '{ADDRESS}{path}'", "curl")]
+    return [{"lang": "Shell", "label": "curl", "source": f"curl '{ADDRESS}{path}'"}]
 
 
 def with_key(found: dict[str, Any]) -> dict[str, Any]:
     """The same command for a server that wants a key."""
     return {**found, "source": found["source"].replace("curl ", 'curl -H "Authorization: Bearer $API_KEY" ')}
-
-
-def sample(command: str, label: str) -> dict[str, Any]:
-    return {"lang": "Shell", "label": label, "source": command}

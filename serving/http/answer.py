@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from serving.errors import Refusal
 
-_LONGEST_MESSAGE = 500  # characters
+_LONGEST_MESSAGE = 500  # characters; it repeats what was sent
 _JSON = (b"content-type", b"application/json")
 
 
@@ -26,7 +26,10 @@ class Prediction(Response):
 
 
 def refusal_response(refusal: Refusal) -> Response:
-    error: dict[str, Any] = {"code": refusal.code, "message": shorten(str(refusal))}
+    message = str(refusal)
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}…"
+    error: dict[str, Any] = {"code": refusal.code, "message": message}
     if refusal.index is not None:
         error["index"] = refusal.index
     return json_response({"error": error}, status=refusal.status, headers=refusal.headers)
@@ -38,8 +41,3 @@ def bad_request(refusal: Refusal, headers: Sequence[tuple[bytes, bytes]]) -> byt
     lines = [*headers, *response.raw_headers, (b"connection", b"close")]
     head = b"".join(b"%b: %b\r\n" % line for line in lines)
     return b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + response.body
-
-
-def shorten(message: str) -> str:
-    # A message repeats what was sent, which may be long.
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"

@@ -18,7 +18,7 @@ import signal
 import socket
 import struct
 import sys
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -45,37 +45,34 @@ _ATTACH_FILTER = 26
 _NO_NEWCOMERS = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-class Drain:
-    """What a worker does between SIGTERM and uvicorn's own end.
+def drain_on_sigterm(server: Server, *, alone: bool) -> None:
+    """Called in a worker once it is up, on its event loop; does nothing where it is not uvicorn that runs it.
 
     `alone`: no other worker accepts from the same port, so that it may be closed for all when all are stopped.
     """
+    uvicorn_server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(uvicorn_server, uvicorn.Server):
+        loop = asyncio.get_running_loop()
+        begin = cache(lambda: loop.create_task(drain(server, uvicorn_server, alone)))  # a second signal changes nothing
+        loop.add_signal_handler(signal.SIGTERM, begin)
+        server.give_up = partial(end_worker, server.settings)
 
-    def __init__(self, server: Server, uvicorn_server: uvicorn.Server, *, alone: bool) -> None:
-        self._server = server
-        self._uvicorn_server = uvicorn_server
-        self._alone = alone
-        self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """The signal's handler; a second signal changes nothing."""
-        if self._task is None:
-            self._server.drain()
-            Connection.draining = True
-            for connection in self._uvicorn_server.server_state.connections:
-                if isinstance(connection, Connection):
-                    connection.end()
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        try:
-            while self._server.busy:
-                await asyncio.sleep(_LOOK)
-            if self._alone and await server_stops():
-                for listener in self._uvicorn_server.servers:
-                    await close_port(listener)
-        finally:
-            self._uvicorn_server.handle_exit(signal.SIGTERM, None)
+async def drain(server: Server, uvicorn_server: uvicorn.Server, alone: bool) -> None:
+    """What a worker does between SIGTERM and uvicorn's own end."""
+    server.drain()
+    Connection.draining = True
+    for connection in uvicorn_server.server_state.connections:
+        if isinstance(connection, Connection):
+            connection.end()
+    try:
+        while server.busy:
+            await asyncio.sleep(_LOOK)
+        if alone and await server_stops():
+            for listener in uvicorn_server.servers:
+                await close_port(listener)
+    finally:
+        uvicorn_server.handle_exit(signal.SIGTERM, None)
 
 
 async def server_stops() -> bool:
@@ -117,15 +114,6 @@ def ignore_newcomers(listening: Any) -> None:
         with contextlib.suppress(OSError):
             program = struct.pack("HP", len(_NO_NEWCOMERS), ctypes.addressof(code))
             listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
-
-
-def drain_on_sigterm(server: Server, *, alone: bool) -> None:
-    """Called in a worker once it is up, on its event loop; does nothing where it is not uvicorn that runs it."""
-    uvicorn_server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(uvicorn_server, uvicorn.Server):
-        drain = Drain(server, uvicorn_server, alone=alone)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)
-        server.give_up = partial(end_worker, server.settings)
 
 
 def end_worker(settings: Settings, name: str) -> None:
