@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
-from cifar_models.errors import InputError
+from cifar_models.errors import InputError, reason
 from cifar_models.picture import Pixels, to_pixels
 from cifar_models.presence import is_there
 from cifar_models.text import is_text
@@ -21,6 +21,7 @@ Indices = npt.NDArray[np.int64]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _OTHER_PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+_NAMED = 10  # files that are at fault, in one line
 _OFFICIAL_FOLDER = "cifar-10-batches-py"
 _OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
 
@@ -42,6 +43,11 @@ class ImageSet:
     def sample(self, count: int) -> "ImageSet":
         """`count` of them, at random, as they may be sorted by label, and always the same; all when there are fewer."""
         return self.subset(np.random.default_rng(0).permutation(len(self))[:count])
+
+    def count_in(self, others: "ImageSet") -> int:
+        """How many of these are, pixel for pixel, among the others too, under whatever label."""
+        known = {hash(image.tobytes()) for image in others.images}
+        return sum(hash(image.tobytes()) in known for image in self.images)
 
     def fingerprint(self) -> str:
         """The sha256 of classes, labels and pixels: the same data in the same order has the same fingerprint."""
@@ -120,9 +126,9 @@ def _pictures(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     paths = [path for path in found if path.suffix.lower() in _SUFFIXES]
+    others = [path for path in found if path.suffix.lower() in _OTHER_PICTURES]
+    _check([f"{path} is neither PNG nor JPEG, and would be left out" for path in others], "convert or remove")
     for path in found:
-        if path.suffix.lower() in _OTHER_PICTURES:
-            raise InputError(f"{path} is neither PNG nor JPEG, and would be left out; convert or remove it.")
         if path.suffix.lower() not in _SUFFIXES and path.is_dir():
             raise InputError(f"{path} is a folder, and its pictures would be left out; put them into {folder}.")
     if not paths:
@@ -136,22 +142,31 @@ def _read_pictures(paths: list[Path]) -> Pixels:
 
     images = np.empty((len(paths), *IMAGE_SHAPE), np.uint8)
 
-    def read(index: int) -> None:
-        images[index] = _read_picture(paths[index])
+    def read(index: int) -> str | None:
+        try:
+            with Image.open(paths[index]) as picture:
+                images[index] = to_pixels(picture)
+        except Exception as error:  # of damaged data Pillow raises nearly anything
+            return f"{paths[index]} is not a readable picture ({reason(error)})"
+        return None
 
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
         done = pool.map(read, range(len(paths)))
-        for _ in tqdm(done, "reading pictures", len(paths), unit=" img", leave=False, delay=1, disable=None):
-            pass
+        bar = tqdm(done, "reading pictures", len(paths), unit=" img", leave=False, delay=1, disable=None)
+        _check([fault for fault in bar if fault], "replace or remove")
     return images
 
 
-def _read_picture(path: Path) -> Pixels:
-    try:
-        with Image.open(path) as picture:
-            return to_pixels(picture)
-    except Exception as error:  # of damaged data Pillow raises nearly anything
-        raise InputError(f"{path} is not a readable picture ({error}); replace or remove it.") from error
+def _check(faults: list[str], way_out: str) -> None:
+    """Name what is wrong all at once, or as much of it as one line holds: who has many files would come once for each.
+
+    Raises InputError where anything is.
+    """
+    if faults:
+        others = len(faults) - _NAMED
+        more = f"; and {others} more" if others > 0 else ""
+        which = "it" if len(faults) == 1 else "them"
+        raise InputError(f"{'; '.join(faults[:_NAMED])}{more}; {way_out} {which}.")
 
 
 def _load_official(root: Path, split: Split, download: bool) -> ImageSet:

@@ -147,6 +147,7 @@ def test_rows_of_the_confusion_matrix_are_labels(
 def test_each_class_has_its_recall_and_its_precision(report: dict[str, Any], split: str) -> None:
     counts = np.array(report[split]["confusion"])
     assert list(report[split]["classes"]) == list(LABELS)
+    assert report[split]["mean_recall"] == pytest.approx((counts.diagonal() / counts.sum(1)).mean())
     for index, figures in enumerate(report[split]["classes"].values()):
         low, high = figures["recall_interval_95"]
         assert figures["images"] == TEST_IMAGES
@@ -210,11 +211,18 @@ def test_labels_of_any_script_are_written_as_they_are() -> None:
     assert "猫" in confusion_chart(np.eye(2), ["猫", "犬"])  # which the font that lays the chart out does not have
 
 
-def test_the_page_is_utf_8_whatever_the_locale(beginner: Path, tiny_data: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(beginner, tmp_path / "run")
+def test_images_that_stand_in_training_and_test_are_counted_and_the_page_is_utf_8_whatever_the_locale(
+    beginner: Path, tiny_data: Path, tmp_path: Path, report: dict[str, Any]
+) -> None:
+    run, data = shutil.copytree(beginner, tmp_path / "run"), shutil.copytree(tiny_data, tmp_path / "data")
+    shutil.copy(data / "train" / "cat" / "007.png", data / "test" / "dog" / "003.png")
     ascii_alone: dict[str, Any] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command("training.evaluate", run, "--data", tiny_data, **ascii_alone)
-    assert "→" in (run / "report.html").read_text(encoding="utf-8")
+    done = command("training.evaluate", run, "--data", data, **ascii_alone)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "→" in html
+    assert all("1 of the test images stands among the training images too" in text for text in (done.stdout, html))
+    assert json.loads((run / "report.json").read_text())["repeats"] == {"validation": 0, "test": 1}
+    assert report["repeats"] == {"validation": 0, "test": 0}
 
 
 def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:

@@ -72,6 +72,19 @@ def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes | str) -> Non
     assert str(path) in refusal(tmp_path)
 
 
+def test_all_that_cannot_be_used_is_named_at_once_as_far_as_a_line_holds_it(tmp_path: Path) -> None:
+    folder = write_tiny_data(tmp_path, ("cat", "dog")) / "train"
+    pictures = [folder / "cat" / "003.png", *sorted((folder / "dog").iterdir())[:11]]
+    for path in pictures:
+        path.write_bytes(b"")
+    line = refusal(tmp_path)
+    assert [str(path) in line for path in pictures] == [True] * 10 + [False] * 2
+    assert line.endswith("; and 2 more; replace or remove them.")
+    for name in ("a.heic", "b.webp"):
+        (folder / "dog" / name).touch()
+    assert all(f"{folder / 'dog' / name} is neither PNG nor JPEG" in refusal(tmp_path) for name in ("a.heic", "b.webp"))
+
+
 def test_a_picture_whose_note_confuses_the_decoder_is_named(tmp_path: Path) -> None:
     path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "004.png"
     written = path.read_bytes()

@@ -74,7 +74,9 @@ def test_an_unknown_network_is_refused_in_one_line(tiny_data: Path, tmp_path: Pa
     assert not samples.exists()
 
 
-def test_of_few_images_no_more_are_promised(tmp_path: Path) -> None:
+def test_of_few_images_no_more_are_promised_and_test_images_that_are_training_images_too_are_counted(
+    tmp_path: Path,
+) -> None:
     for split in ("train", "test"):
         for name in ("cat", "dog"):
             (tmp_path / split / name).mkdir(parents=True)
@@ -83,6 +85,7 @@ def test_of_few_images_no_more_are_promised(tmp_path: Path) -> None:
     samples = tmp_path / "samples.png"
     done = command("training.inspect", "--data", tmp_path, "--model", "lenet", "--samples", samples)
     assert f"\n6 of them: {samples}" in done.stdout
+    assert "\n6 of the test images stand among the training images too" in done.stdout
 
 
 def test_a_picture_without_a_name_is_an_error_in_one_line(tiny_data: Path) -> None:

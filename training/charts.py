@@ -19,6 +19,7 @@ from training.run import EpochMetrics
 # Drawn in colours that nothing else has, which become the page's own: light or dark.
 _INK, ACCENT, UNSURE, SOFT = "#010203", "#010204", "#010205", "#010206"
 _OF_THE_PAGE = {_INK: "currentColor", ACCENT: "var(--accent)", UNSURE: "var(--unsure)", SOFT: "var(--soft)"}
+_CURVE = (4.9, 2.8)  # inches: two side by side fill a page
 _READABLE = 20  # labels: of more, neither names nor figures have room
 _STRONGEST = 0.5  # of a cell's colour, for the figure in it to be read in light and dark
 _STYLE: Any = {
@@ -60,7 +61,7 @@ def chart(width: float, height: float) -> Iterator[tuple[Axes, list[str]]]:
 def curves(history: Sequence[EpochMetrics], what: Literal["loss", "accuracy"], *, chosen: int) -> str:
     """Loss or accuracy of training and validation, epoch by epoch, with the epoch that was chosen."""
     epochs = [metrics.epoch for metrics in history]
-    with chart(5.5, 3) as (axes, svg):
+    with chart(*_CURVE) as (axes, svg):
         for split, colour, line in (("train", SOFT, "--"), ("validation", ACCENT, "-")):
             values = [getattr(metrics, f"{split}_{what}") for metrics in history]
             axes.plot(epochs, values, line, color=colour, label=split)
@@ -72,7 +73,7 @@ def curves(history: Sequence[EpochMetrics], what: Literal["loss", "accuracy"], *
 
 
 def learning_rate_curve(history: Sequence[EpochMetrics]) -> str:
-    with chart(5.5, 2) as (axes, svg):
+    with chart(*_CURVE) as (axes, svg):
         axes.plot([metrics.epoch for metrics in history], [metrics.lr for metrics in history], color=ACCENT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))

@@ -18,13 +18,17 @@ from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import Parser, run_command
 from cifar_models.errors import InputError
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
-from training.evaluation import Evaluation, evaluate
+from training.evaluation import Evaluation, describe_repeats, evaluate
 from training.options import DATA
 from training.page import page, picture, section, table
 from training.run import EpochMetrics, read_metrics
 from training.tensorboard import write_test
 from training.world import local_device
 
+_ACCURACY = (
+    "Intervals: 95 %, Wilson. Arrows: before and after calibration. Mean of labels: each counts the same, however many "
+    "images it has."
+)
 _WRONG_SHOWN = 24
 _MISTAKES_SHOWN = 10
 
@@ -48,7 +52,9 @@ def main() -> None:
     history = read_metrics(path.parent)
     chosen_by = "validation accuracy" if is_best else f"its name, {path.name}"
     training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
-    validation = training.subset(checkpoint.validation.numpy())
+    held_out = checkpoint.validation.numpy()
+    validation, learned = training.subset(held_out), training.subset(np.delete(np.arange(len(training)), held_out))
+    repeats = {"validation": validation.count_in(learned), "test": test.count_in(training)}
     calibration, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
         "checkpoint": str(path),
@@ -57,6 +63,7 @@ def main() -> None:
         "chosen_by": f"{chosen_by}; the test images chose nothing",
         **asdict(calibration),
         "recipe": checkpoint.recipe,
+        "repeats": repeats,
         **{evaluation.split: evaluation.report() for evaluation in evaluations},
     }
     html = render(checkpoint, history, report, evaluations)
@@ -68,6 +75,8 @@ def main() -> None:
         write_test(path.parent, checkpoint.recipe["tensorboard"], evaluations[-1].right)
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
+    for warning in warnings(repeats):
+        print(warning)
     print(f"\nThe whole report: {written}.html")
 
 
@@ -80,6 +89,11 @@ def summary(part: dict[str, Any], data_name: str) -> str:
     split, images, accuracy, interval, nll, ece = cells(part)
     text = f"{split:10} accuracy {accuracy} ({interval})   NLL {nll}   ECE {ece}   {images} images: {data_name}"
     return text.replace("→", "->")  # not every terminal has it
+
+
+def warnings(repeats: dict[str, int]) -> list[str]:
+    """What makes the figures better than they are."""
+    return [describe_repeats(split, count) for split, count in repeats.items() if count]
 
 
 def cells(part: dict[str, Any]) -> list[str]:
@@ -105,7 +119,12 @@ def render(
         f"<p>Epoch {checkpoint.epoch}, chosen by {escape(report['chosen_by'])}. "
         f"Probabilities at temperature {report['temperature']:.3f}, sharpened by {report['sharpening']:.3f} for a "
         "margin of 1, both fitted on validation; one view of each image.</p>",
-        section("Accuracy", figures(report), note="Intervals: 95 %, Wilson. Arrows: before and after calibration."),
+        section(
+            "Accuracy",
+            figures(report),
+            *(f'<p class="warning">{warning}</p>' for warning in warnings(report["repeats"])),
+            note=_ACCURACY,
+        ),
         section(
             "Training",
             *(curves(history, what, chosen=checkpoint.epoch) for what in ("loss", "accuracy")),
@@ -127,8 +146,9 @@ def render(
 
 
 def figures(report: dict[str, Any]) -> str:
-    rows = [cells(report[split]) for split in ("validation", "test")]
-    return table(["split", "images", "accuracy", "interval", "NLL", "ECE"], rows)
+    splits = [report[split] for split in ("validation", "test")]
+    rows = [[*cells(part), f"{part['mean_recall']:.2%}"] for part in splits]
+    return table(["split", "images", "accuracy", "interval", "NLL", "ECE", "mean of labels"], rows)
 
 
 def class_table(part: dict[str, Any]) -> str:

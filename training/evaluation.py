@@ -53,6 +53,7 @@ class Evaluation:
         """All of it as JSON."""
         labels = self.images.labels
         counts = self.confusion
+        classes = {name: class_report(counts, index) for index, name in enumerate(self.images.classes)}
         return {
             "split": self.split,
             "images": len(self.images),
@@ -60,7 +61,8 @@ class Evaluation:
             "accuracy_interval_95": wilson_interval(self.accuracy, len(labels)),
             "nll": {"before": negative_log_likelihood(self.raw, labels), "after": self.nll},
             "ece": {"before": reliability(self.raw, labels).error, "after": self.reliability.error},
-            "classes": {name: class_report(counts, index) for index, name in enumerate(self.images.classes)},
+            "mean_recall": float(np.mean([each["recall"] for each in classes.values()])),
+            "classes": classes,
             "confusion": counts.tolist(),
         }
 
@@ -83,6 +85,14 @@ def class_report(confusion: Any, index: int) -> dict[str, Any]:
         "recall_interval_95": wilson_interval(recall, max(int(images), 1)),
         "precision": float(right / max(answers, 1)),
     }
+
+
+def describe_repeats(split: str, count: int) -> str:
+    stand = "stands" if count == 1 else "stand"
+    return (
+        f"{count} of the {split} images {stand} among the training images too, pixel for pixel: right answers there "
+        "prove nothing."
+    )
 
 
 def evaluate(

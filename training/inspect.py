@@ -13,6 +13,7 @@ from cifar_models.atomic import saving
 from cifar_models.command import Parser, count, run_command
 from cifar_models.dataset import ImageSet, load_images
 from cifar_models.registry import DEFAULT, create_model, find_model
+from training.evaluation import describe_repeats
 from training.options import DATA, may_download
 
 _COLUMNS, _ROWS = 8, 4
@@ -40,7 +41,15 @@ def show_images(folder: Path, samples: Path) -> int:
     with saving(samples) as partial:
         sample_grid(data).save(partial, "PNG")
     print(f"\n{min(_ROWS * _COLUMNS, len(data))} of them: {samples}\n")
+    if (folder / "test").is_dir():
+        check_test(folder, data)
     return len(data.classes)
+
+
+def check_test(folder: Path, training: ImageSet) -> None:
+    """Read the test images, of which nothing is shown: a damaged one would stop the evaluation, after the training."""
+    if repeats := load_images(folder, "test").count_in(training):
+        print(describe_repeats("test", repeats) + "\n")
 
 
 def layers(model: str, classes: int) -> str:

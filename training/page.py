@@ -26,10 +26,12 @@ svg text {{ font-family: var(--sans) !important; }}
 .table {{ max-width: 100%; overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .25rem .75rem; text-align: right; border-bottom: 1px solid var(--line); }}
+td {{ white-space: nowrap; }}
 th {{ font-weight: 500; color: var(--soft); }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 figure {{ margin: 0; width: 6rem; font-size: .8125rem; line-height: 1.3; }}
 figure img {{ width: 6rem; height: 6rem; image-rendering: pixelated; border-radius: .25rem; }}
+p.warning {{ flex-basis: 100%; margin: 0; font-weight: 500; color: var(--unsure); }}
 p.note {{ color: var(--soft); margin: 0 0 .75rem; }}
 """
 
