@@ -180,7 +180,8 @@ def decode_base64(text: str, *, index: int) -> bytes:
     try:
         return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError as error:
-        raise Unreadable(f"The text is not base64: {error}.", index=index) from error
+        way_out = "of a data URL send what follows its comma"
+        raise Unreadable(f"The text is not base64 ({error}); {way_out}.", index=index) from error
 
 
 def decode_levels(levels: list[Any], *, index: int) -> Pixels:
