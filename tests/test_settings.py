@@ -1,10 +1,9 @@
 """The server's settings come from CIFAR_... variables; what cannot be is refused in one line."""
 
-import re
 from pathlib import Path
 
 import pytest
-from conftest import MODELS, ROOT
+from conftest import MODELS
 from pydantic import SecretStr
 
 from cifar_models.errors import InputError
@@ -174,14 +173,6 @@ def test_a_certificate_and_its_key_come_together(given: str, missing: str) -> No
 
 def test_a_key_does_not_show_in_the_settings() -> None:
     assert "open-sesame" not in repr(load_settings({"CIFAR_API_KEY": "open-sesame"}))
-
-
-def test_the_defaults_in_the_documentation_are_those_of_the_settings() -> None:
-    text = (ROOT / "docs" / "security.md").read_text()
-    written = re.findall(r"^\| `CIFAR_(\w+)`[^|]*\| ([\d,]+)\b", text, re.MULTILINE)
-    assert len(written) == 8
-    for name, value in written:
-        assert float(value.replace(",", "")) == getattr(Settings(), name.lower())
 
 
 def test_a_file_of_settings_is_read_and_the_environment_wins(tmp_path: Path) -> None:
