@@ -130,7 +130,11 @@ def test_the_bundle_says_what_it_is_and_how_good(page: Page, client: httpx.Clien
     manifest = read_manifest(MODELS / DEFAULT)
     (artifact,) = (each for each in manifest.artifacts if each.sha256.startswith(served["version"]))
     accuracy = next(each.accuracy for each in artifact.evaluations if each.split == "test")
-    for text in (f"{accuracy:.2%}".replace("%", "\u00a0%"), served["version"], served["engine"], *manifest.labels):
+    assert artifact.selective is not None
+    assert artifact.selective.test is not None
+    sure = f"of {artifact.selective.test.coverage:.1%} of the test images"
+    words = [text.replace("%", "\u00a0%") for text in (f"{accuracy:.2%}", sure)]
+    for text in (*words, served["version"], served["engine"], *manifest.labels):
         expect(bundle).to_contain_text(text)
     bundle.get_by_text("How it was made").click()
     expect(bundle.get_by_text(manifest.origin.source_revision[:12])).to_be_visible()
@@ -159,13 +163,17 @@ def test_the_request_can_be_copied_and_run(page: Page, language: str, program: l
     assert (done.returncode, "ship" in done.stdout) == (0, True), done.stderr
 
 
-def test_many_labels_are_counted_and_named_on_demand(page: Page) -> None:
+def test_many_labels_are_counted_and_named_on_demand_and_a_bundle_that_is_never_sure_says_so(page: Page) -> None:
     labels = [f"class {number}" for number in range(100)]
-    change_models(
-        page, lambda models: [{**model, "manifest": {**model["manifest"], "labels": labels}} for model in models]
-    )
+
+    def change(model: dict[str, Any]) -> dict[str, Any]:
+        artifacts = [{**artifact, "selective": None} for artifact in model["manifest"]["artifacts"]]
+        return {**model, "manifest": {**model["manifest"], "labels": labels, "artifacts": artifacts}}
+
+    change_models(page, lambda models: list(map(change, models)))
     bundle = page.get_by_role("region", name="Bundle")
     row = bundle.locator("div").filter(has=page.get_by_text("Labels", exact=True))
     expect(row.last.get_by_role("definition")).to_have_text("100")
+    expect(bundle).to_contain_text("Surenever: the held-out images do not show")
     bundle.get_by_text("How it was made").click()
     expect(bundle.get_by_text("class 98, class 99")).to_be_visible()

@@ -90,6 +90,7 @@ function describe({ version, engine, manifest }) {
     ...(artifact && { File: `${artifact.format}, ${artifact.precision}, ${(artifact.bytes / 1e6).toFixed(1)} MB` }),
     Network: `${manifest.architecture}, ${count(manifest.parameters)} parameters`,
     ...(test && { Calibration: `its confidence is off by ${percent(test.ece)} on average` }),
+    ...(artifact && { Sure: describeSure(artifact.selective) }),
     Labels: isMany ? count(labels.length) : names,
   };
   const more = {
@@ -113,6 +114,13 @@ function describe({ version, engine, manifest }) {
 
 const makeFigure = ({ accuracy, images, split, data }) =>
   element("p", { className: "figure" }, element("strong", { textContent: percent(accuracy, 2) }), `right on ${count(images)} ${split} images (${data})`);
+
+/** How often it is "sure", and what that is worth; `selective` is null where no threshold keeps the promise. */
+function describeSure(selective) {
+  if (!selective) return "never: the held-out images do not show when it could be";
+  const { coverage, precision } = selective.test ?? selective.validation;
+  return `of ${percent(coverage)} of the ${selective.test ? "test" : "validation"} images, and right on ${percent(precision)} of those`;
+}
 
 const code = (text) => element("code", { textContent: text });
 
