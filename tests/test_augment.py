@@ -58,6 +58,16 @@ def test_batches_together_are_the_epoch() -> None:
         assert torch.equal(torch.cat([getattr(batch, name) for batch in batches]), getattr(views, name))
 
 
+def test_the_commands_of_the_model_cards_show_the_views_that_they_showed() -> None:
+    """Whatever is drawn besides by now: a draw that comes before these would change every recipe's views."""
+    index, shift, flip, hole, patch, *_ = draw(4)
+    assert index.tolist() == [0, 1, 3, 2]
+    assert shift.tolist() == [[2, 3], [2, 3], [-3, -3], [-4, 4]]
+    assert flip[:, 1].tolist() == [True, False, True, False]
+    assert hole.tolist() == [[14, 0], [19, 2], [20, 20], [8, 22]]
+    assert patch.tolist() == [[0] * 4, [2, 0, 16, 12], [0] * 4, [0] * 4]
+
+
 def test_views_are_a_function_of_seed_and_epoch() -> None:
     views = draw(1000, epoch=3)
     torch.manual_seed(5)  # the global generator has no say
