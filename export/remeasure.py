@@ -140,9 +140,14 @@ def check_threshold(artifact: Artifact, on: Evaluation, probabilities: Probabili
 
 
 def evaluated(artifact: Artifact, stated: Evaluation, found: Evaluation) -> Iterator[Figure]:
-    """What a file does to the images of a split."""
+    """What a file does to the images of a split, and to those of each label where the manifest says it."""
+    atol = ATOL[artifact.precision]
     for name, figure in (("accuracy", "accuracy"), ("ECE", "ece"), ("NLL", "nll")):
-        yield Figure(name, getattr(found, figure), getattr(stated, figure), ATOL[artifact.precision][figure])
+        yield Figure(name, getattr(found, figure), getattr(stated, figure), atol[figure])
+    by_label = zip(found.class_accuracies or [], stated.class_accuracies or [], found.confusion or [], strict=False)
+    for index, (share, right, answers) in enumerate(by_label):
+        # Of few images, a share moves more: as many images may differ as of all.
+        yield Figure(f"accuracy of label {index}", share, right, atol["accuracy"] * found.images / max(1, sum(answers)))
 
 
 def selected(artifact: Artifact, on: Evaluation, found: Selection | None) -> Iterator[Figure]:

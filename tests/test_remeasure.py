@@ -10,10 +10,12 @@ from conftest import Verify, command, write_tiny_data
 from damaged import Manifest, copy_bundle, describe, edit_manifest
 from PIL import Image
 
+from cifar_models.bundle import open_bundle
 from cifar_models.cifar10 import LABELS
 from cifar_models.manifest import Manifest as Manifested
 from export.bundle import export_bundle
 from export.card import render_card
+from export.remeasure import evaluated
 from export.source import load_source
 from export.verify import main
 
@@ -66,6 +68,17 @@ def test_another_figure_is_found(
     said = verify(bundle, "--data", tiny_data)
     assert name in said
     assert f"on 40 {split} images; its manifest says" in said
+
+
+def test_another_accuracy_of_a_label_is_found(tiny_bundle: Path) -> None:
+    """Two labels may exchange theirs, and no figure of all images changes."""
+    artifact = open_bundle(tiny_bundle).manifest.artifacts[0]
+    found = artifact.evaluations[1]
+    shares = [0.5, 1.0, *(found.class_accuracies or [])[2:]]
+    stated = found.model_copy(update={"class_accuracies": shares})
+    exchanged = found.model_copy(update={"class_accuracies": [1.0, 0.5, *shares[2:]]})
+    wrong = [figure.name for figure in evaluated(artifact, stated, exchanged) if not figure.is_close]
+    assert wrong == ["accuracy of label 0", "accuracy of label 1"]
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

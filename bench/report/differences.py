@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from bench.report.measure import MeasuredBundle, MeasuredFile
-from cifar_models.manifest import Evaluation
-from export.remeasure import ATOL, Figure, evaluated, selected
+from export.remeasure import Figure, evaluated, selected
 
 
 def differences(measured: MeasuredBundle) -> Iterator[str]:
@@ -18,18 +17,8 @@ def differences(measured: MeasuredBundle) -> Iterator[str]:
 
 
 def figures(file: MeasuredFile) -> Iterator[Figure]:
-    """Those that `export.verify` measures again, and of each label; nothing of a file that states none."""
+    """Those that `export.verify` measures again; nothing of a file that states none."""
     stated = file.artifact.evaluation("test")
     if stated is not None:
         yield from evaluated(file.artifact, stated, file.test)
         yield from selected(file.artifact, stated, file.selection)
-        yield from by_label(file, stated)
-
-
-def by_label(file: MeasuredFile, stated: Evaluation) -> Iterator[Figure]:
-    allowed = ATOL[file.artifact.precision]["accuracy"]
-    for index, right in enumerate(stated.class_accuracies or []):
-        images = sum((stated.confusion or [])[index])
-        found = (file.test.class_accuracies or [])[index]
-        # Of few images, a share moves more: as many images may differ as of all.
-        yield Figure(f"accuracy of label {index}", found, right, allowed * stated.images / images)
