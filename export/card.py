@@ -21,10 +21,11 @@ def write_card(manifest: Manifest, path: Path) -> None:
 
 
 def render_card(manifest: Manifest) -> str:
-    """Markdown; a function of the manifest alone."""
+    """Markdown; a function of the manifest alone, which is of schema 4 or later."""
     first = manifest.artifacts[0]  # which can be served: see `export.formats`
     test, origin = stated_test(first), manifest.origin
-    labels = len(manifest.labels)
+    usual, labels = manifest.usual, len(manifest.labels)
+    by_label = stated_test(usual)
     return f"""# {manifest.name}
 
 An image classifier: 32x32 RGB pixels to the probabilities of {labels} labels
@@ -46,7 +47,14 @@ numbers. `manifest.json` has the sha256 of each; `golden.npz` has images and the
 The data are {test.data}. The temperature, {manifest.temperature:.4f}, and the sharpening for a margin of 1 between the
 best two logits, {manifest.sharpening:.4f}, were fitted on validation; the test images chose nothing.
 ECE: expected calibration error, 15 bins. NLL: negative log likelihood, nats.
-{describe_confidence(manifest)}{describe_labels(manifest)}
+{describe_confidence(manifest)}
+## Labels
+
+`{usual.file}` on the {by_label.images:,} test images: a row for each label, with the share of its images that
+are answered right, and how many of them got which answer.
+
+{as_markdown(confusion_table(by_label, manifest.labels))}
+
 ## Agreement
 
 Differences from eager PyTorch, float32, on the CPU; an export that differs by more than its tolerance is not kept.
@@ -57,7 +65,13 @@ Differences from eager PyTorch, float32, on the CPU; an export that differs by m
 
 Epoch {origin.epoch} of `python -m training.fit` at revision `{origin.source_revision}`,
 on {origin.training_images:,} images of {origin.data};
-{origin.validation_images:,} were held out, to choose the epoch and the calibration. {describe_making(manifest)}
+{origin.validation_images:,} were held out, to choose the epoch and the calibration. With the same data in `data/`
+(all training images have the fingerprint `{origin.data_fingerprint}`),
+these commands make the files again:
+
+```sh
+{commands(manifest)}
+```
 
 ## Limits
 
@@ -86,7 +100,7 @@ def stated_test(artifact: Artifact) -> Evaluation:
 
 
 def describe_confidence(manifest: Manifest) -> str:
-    """A section, where the bundle knows of confidence at all."""
+    """A section, where an artifact has a threshold."""
     found = next((artifact.selective for artifact in manifest.artifacts if artifact.selective), None)
     if found is None:
         return ""
@@ -99,36 +113,6 @@ The test images chose nothing.
 
 {as_markdown(selective_table(manifest))}
 """
-
-
-def describe_labels(manifest: Manifest) -> str:
-    """A section, where the bundle knows of single labels."""
-    artifact = manifest.usual
-    test = stated_test(artifact)
-    if test.confusion is None:
-        return ""
-    return f"""
-## Labels
-
-`{artifact.file}` on the {test.images:,} test images: a row for each label, with the share of its images that
-are answered right, and how many of them got which answer.
-
-{as_markdown(confusion_table(test, manifest.labels))}
-"""
-
-
-def describe_making(manifest: Manifest) -> str:
-    """How to make the files again; of a bundle that does not know what exported it, the recipe."""
-    if manifest.export_revision is None:
-        recipe = " ".join(f"`{name}={value}`" for name, value in manifest.origin.recipe.items())
-        return f"Recipe: {recipe}."
-    return f"""With the same data in `data/`
-(all training images have the fingerprint `{manifest.origin.data_fingerprint}`),
-these commands make the files again:
-
-```sh
-{commands(manifest)}
-```"""
 
 
 def describe_license(manifest: Manifest) -> str:

@@ -24,7 +24,7 @@ def commands(manifest: Manifest) -> str:
         *([["--license", manifest.license]] if manifest.license else []),
     ]
     steps = [*checkout(origin.source_revision), wrap(train)]
-    if manifest.export_revision not in (None, origin.source_revision):
+    if manifest.export_revision != origin.source_revision:
         steps += checkout(str(manifest.export_revision))
     return "\n".join([*steps, wrap(export)])
 

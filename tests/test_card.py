@@ -4,10 +4,8 @@ import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
-from damaged import copy_bundle, edit_manifest
 
 from cifar_models.bundle import open_bundle
 from cifar_models.manifest import Manifest, Selection, Selective
@@ -31,23 +29,6 @@ def shown(tiny_bundle: Path) -> dict[str, list[str]]:
     (block,) = re.findall(r"```sh\n(.*?)```", (tiny_bundle / "README.md").read_text().partition("## Limits")[0], re.S)
     lines = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
     return {words[2]: words[3:] for words in lines if words[:2] == ["python", "-m"]}
-
-
-@pytest.fixture
-def old(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """The bundle as schema 2 described it."""
-    folder = copy_bundle(tiny_bundle, tmp_path / "tiny")
-
-    def forget(manifest: dict[str, Any]) -> None:
-        manifest.update(schema_version=2)
-        manifest.pop("export_revision")
-        for artifact in manifest["artifacts"]:
-            artifact.pop("selective")
-            for evaluation in artifact["evaluations"]:
-                del evaluation["class_accuracies"], evaluation["confusion"]
-
-    edit_manifest(folder, forget)
-    return folder
 
 
 def recipe_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Recipe:
@@ -122,14 +103,6 @@ def test_a_label_cannot_break_the_cards_tables(manifest: Manifest) -> None:
     card = render_card(manifest.model_copy(update={"labels": labels}))
     rows = [re.split(r"(?<!\\)\|", line) for line in card.splitlines() if line.startswith(("| b\\|c |", "| label |"))]
     assert [len(row) for row in rows] == [len(labels) + 4] * 2
-
-
-def test_the_card_of_an_old_bundle_leaves_out_what_it_did_not_know(old: Path, manifest: Manifest) -> None:
-    card = render_card(open_bundle(old).manifest)
-    assert all(f"`{name}={value}`" in card for name, value in manifest.origin.recipe.items())
-    assert "git checkout" not in card
-    assert "## Labels" not in card
-    assert "## Confident answers" not in card
 
 
 def test_the_card_states_the_thresholds_and_what_they_do(manifest: Manifest) -> None:
