@@ -5,11 +5,11 @@ the epoch and replaces the file, so that TensorBoard shows every epoch once.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,26 +28,21 @@ _BINS = 64  # of a histogram
 _TEST_STEP = 500  # images between two points of the running accuracy, as the tutorial's batches
 
 
-class EventFile:
-    """Events in the format that TensorBoard reads, one after the other."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._records = RecordWriter(file)
-        self._write(file_version="brain.Event:2")
-
-    def add(self, content: Any, step: int) -> None:
-        self._write(summary=content, step=step)
-
-    def _write(self, **fields: Any) -> None:
-        self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
-
-
 @contextmanager
-def events(folder: Path, part: str) -> Iterator[EventFile]:
-    """A part of a run's events, whole or not at all, in place of what was there of it. Raises InputError."""
+def events(folder: Path, part: str) -> Iterator[Callable[[Any, int], None]]:
+    """What adds to a part of a run's events, whole or not at all, in place of what was there. Raises InputError.
+
+    It takes a content and its step.
+    """
     path = folder / "tensorboard" / f"events.out.tfevents.{part}"
     with saving(path) as partial, partial.open("wb") as file:
-        yield EventFile(file)
+        records = RecordWriter(file)
+
+        def write(**fields: Any) -> None:
+            records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+        write(file_version="brain.Event:2")
+        yield lambda content, step: write(summary=content, step=step)
 
 
 def write_start(run: Run) -> None:
@@ -55,29 +50,29 @@ def write_start(run: Run) -> None:
     samples = run.data.sample(_SAMPLES)
     settings = "\n".join(f"- {name}: {value}" for name, value in asdict(run.recipe).items())
     labels = ", ".join(samples.classes[label] for label in samples.labels)
-    with events(run.folder, f"{0:05}") as file:
-        file.add(summary.text("settings", settings), 0)
-        file.add(summary.image("samples", samples.images, dataformats="NHWC"), 0)
-        file.add(summary.text("samples", labels), 0)
+    with events(run.folder, f"{0:05}") as add:
+        add(summary.text("settings", settings), 0)
+        add(summary.image("samples", samples.images, dataformats="NHWC"), 0)
+        add(summary.text("samples", labels), 0)
         if layout := charts(run.recipe.tensorboard):
-            file.add(summary.custom_scalars({"tutorial": layout}), 0)
+            add(summary.custom_scalars({"tutorial": layout}), 0)
 
 
 def write_epoch(run: Run, metrics: EpochMetrics, losses: Tensor, accuracies: Tensor, trainer: Trainer) -> None:
     """Every step of an epoch at the number of images shown by then, the epoch's metrics, and all weights."""
     tags = TAGS[run.recipe.tensorboard]
-    with events(run.folder, f"{metrics.epoch:05}") as file:
+    with events(run.folder, f"{metrics.epoch:05}") as add:
         for step, (loss, accuracy) in enumerate(zip(losses.tolist(), accuracies.tolist(), strict=True)):
             shown = ((metrics.epoch - 1) * len(losses) + step + 1) * trainer.batch_size * trainer.world.size
             for name, value in (("step_loss", loss), ("step_accuracy", accuracy)):
-                file.add(summary.scalar(tags[name][0], value), shown)
+                add(summary.scalar(tags[name][0], value), shown)
         validated = metrics.epoch * len(run.validation)
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "lr"):
             for tag in tags[name]:
                 step = validated if tag.startswith("Validation_Log/") else metrics.epoch
-                file.add(summary.scalar(tag, getattr(metrics, name)), step)
+                add(summary.scalar(tag, getattr(metrics, name)), step)
         for name, histogram in histograms(trainer.model.network).items():
-            file.add(summary.histogram_raw(f"weights/{name}", **histogram), metrics.epoch)
+            add(summary.histogram_raw(f"weights/{name}", **histogram), metrics.epoch)
 
 
 @torch.no_grad()
@@ -106,6 +101,6 @@ def describe_histogram(row: np.ndarray[Any, Any]) -> dict[str, Any]:
 def write_test(folder: Path, tutorial: str, right: Any) -> None:
     """The running accuracy over the test images, where the tutorial shows it; `right`: bool [n]."""
     for tag in TAGS[tutorial].get("test_accuracy", ()):
-        with events(folder, "test") as file:
+        with events(folder, "test") as add:
             for seen in range(_TEST_STEP, len(right) + _TEST_STEP, _TEST_STEP):
-                file.add(summary.scalar(tag, float(right[:seen].mean())), min(seen, len(right)))
+                add(summary.scalar(tag, float(right[:seen].mean())), min(seen, len(right)))
