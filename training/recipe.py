@@ -1,11 +1,25 @@
 """What a training run does, as typed values: the command line names one and may override any field."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from math import isfinite
+from math import inf
 from typing import Annotated, Literal
 
 from cifar_models.cifar10 import IMAGE_SIZE
 from cifar_models.errors import InputError
+
+# Fields, what a value of theirs keeps to, which NaN never does, and how that is said.
+_RULES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("momentum warmup label_smoothing ema", lambda value: 0 <= value < 1, "a share in [0, 1)"),
+    ("cutmix teacher_weight", lambda value: 0 <= value <= 1, "a share in [0, 1]"),
+    ("validation", lambda value: 0 < value < 1, "a share in (0, 1), as epochs are chosen on these images"),
+    ("teacher_temperature", lambda value: 0 < value < inf, "finite and above 0"),
+    ("epochs batch_size", lambda value: value >= 1, "at least 1"),
+    ("seed", lambda value: 0 <= value < 2**32, f"from 0 to {2**32 - 1}"),
+    ("crop", lambda value: 0 <= value < IMAGE_SIZE, f"from 0 to below {IMAGE_SIZE}, the size of an image"),
+    ("cutout", lambda value: 0 <= value < 2 * IMAGE_SIZE, f"from 0 to below {2 * IMAGE_SIZE}, which blanks an image"),
+    ("lr filter_lr weight_decay early_stop plateau_patience", lambda value: 0 <= value < inf, "finite, not negative"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,33 +71,11 @@ class Recipe:
     tensorboard: Annotated[Literal["plain", "seed000", "seed003", "seed004"], "names of the TensorBoard tags"] = "plain"
 
     def __post_init__(self) -> None:
-        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if isinstance(value, float) and not isfinite(value):
-                raise InputError(f"{name} must be a finite number, got {value}.")
-        for name in ("momentum", "warmup", "label_smoothing", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is a share in [0, 1), got {getattr(self, name)}.")
-        for name in ("cutmix", "teacher_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is a share in [0, 1], got {getattr(self, name)}.")
-        if self.teacher_temperature <= 0:
-            raise InputError(f"teacher_temperature must be above 0, got {self.teacher_temperature}.")
-        if not 0 < self.validation < 1:
-            raise InputError(
-                f"validation is a share in (0, 1), got {self.validation}; epochs are chosen on these images."
-            )
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}.")
-        if self.crop >= IMAGE_SIZE:
-            raise InputError(f"crop must be below {IMAGE_SIZE}, the size of an image, got {self.crop}.")
-        if self.cutout >= 2 * IMAGE_SIZE:
-            raise InputError(f"cutout must be below {2 * IMAGE_SIZE}, which blanks an image, got {self.cutout}.")
-        for name in ("lr", "filter_lr", "weight_decay", "crop", "cutout", "early_stop", "plateau_patience"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must not be negative, got {getattr(self, name)}.")
+        for names, keeps, rule in _RULES:
+            for name in names.split():
+                value = getattr(self, name)
+                if not keeps(value):
+                    raise InputError(f"{name} must be {rule}, got {value}.")
         if self.schedule == "step" and self.step_epoch < 1:
             raise InputError(f"schedule=step needs step_epoch of at least 1, got {self.step_epoch}.")
 
