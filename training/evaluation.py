@@ -54,21 +54,18 @@ class Evaluation:
         labels = self.images.labels
         counts = self.confusion
         classes = {name: class_report(counts, index) for index, name in enumerate(self.images.classes)}
+        calibrated = {"before": self.raw, "after": self.probabilities}
         return {
             "split": self.split,
             "images": len(self.images),
             "accuracy": self.accuracy,
             "accuracy_interval_95": wilson_interval(self.accuracy, len(labels)),
-            "nll": {"before": negative_log_likelihood(self.raw, labels), "after": self.nll},
-            "ece": {"before": reliability(self.raw, labels).error, "after": self.reliability.error},
+            "nll": {name: negative_log_likelihood(found, labels) for name, found in calibrated.items()},
+            "ece": {name: reliability(found, labels).error for name, found in calibrated.items()},
             "mean_recall": float(np.mean([each["recall"] for each in classes.values()])),
             "classes": classes,
             "confusion": counts.tolist(),
         }
-
-    @property
-    def nll(self) -> float:
-        return negative_log_likelihood(self.probabilities, self.images.labels)
 
     def most_confidently_wrong(self, count: int) -> list[int]:
         """Indices of the images whose wrong answer is surest, the surest first."""
