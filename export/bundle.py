@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,6 @@ from export.formats import FORMATS, SERVED, measured_on_test, open_runner
 from export.golden import golden_images
 from export.int8_file import export_int8
 from export.onnx_file import export_onnx
-from export.origin import describe_origin
 from export.parity import Evidence, ParityError, check_parity, check_rounding
 from export.reference import build_reference, weights_sha256
 from export.runner import Runner
@@ -65,26 +65,25 @@ def export_bundle(
     with replacing_folder(folder) as made:
         model = build_reference(source.checkpoint, source.validation)
         evidence = Evidence(model, source.validation)
-        rounding = check_rounding(source.checkpoint.classifier(), evidence)
-        write_files(model, source, made, folder.name, formats, license_)
-        exported = check_files(evidence, source, made, formats, cuda=cuda, report=report)
-        manifest = Manifest(
-            name=folder.name,
-            license=license_,
-            architecture=source.checkpoint.architecture,
-            parameters=sum(parameter.numel() for parameter in model.network.parameters()),
-            labels=source.checkpoint.labels,
-            input=Input.model_validate({"mean": source.checkpoint.mean, "std": source.checkpoint.std}),
+        known: dict[str, Any] = {
+            "name": folder.name,
+            "license": license_,
+            "architecture": source.checkpoint.architecture,
+            "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
+            "labels": source.checkpoint.labels,
+            "input": Input.model_validate({"mean": source.checkpoint.mean, "std": source.checkpoint.std}),
             **asdict(model.calibration),
-            weights_sha256=weights_sha256(model),
-            rounding=rounding,
-            origin=describe_origin(source),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={module.__name__: module.__version__ for module in _PACKAGES},
-            export_revision=source_revision(),
-            golden=write_golden(exported, made / _GOLDEN),
-            artifacts=[artifact for artifact, _ in exported],
-        )
+            "weights_sha256": weights_sha256(model),
+            "rounding": check_rounding(source.checkpoint.classifier(), evidence),
+            "origin": source.origin,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {module.__name__: module.__version__ for module in _PACKAGES},
+            "export_revision": source_revision(),
+        }
+        write_files(model, source, made, formats, describe(Manifest.model_construct(**known)))  # it has no files yet
+        exported = check_files(evidence, source, made, formats, cuda=cuda, report=report)
+        artifacts = [artifact for artifact, _ in exported]
+        manifest = Manifest(**known, golden=write_golden(exported, made / _GOLDEN), artifacts=artifacts)
         write_card(manifest, made / _CARD)
         manifest = manifest.model_copy(update={"card": describe_file(made / _CARD)})
         write_manifest(manifest, made)
@@ -92,22 +91,9 @@ def export_bundle(
 
 
 def write_files(
-    model: Classifier, source: Source, folder: Path, name: str, formats: Sequence[str], license_: str | None = None
+    model: Classifier, source: Source, folder: Path, formats: Sequence[str], description: dict[str, str]
 ) -> None:
-    """Write every format. Each holds the same description of itself."""
-    checkpoint = source.checkpoint
-    description = describe(
-        name=name,
-        architecture=checkpoint.architecture,
-        labels=checkpoint.labels,
-        mean=checkpoint.mean,
-        std=checkpoint.std,
-        calibration=model.calibration,
-        weights_sha256=weights_sha256(model),
-        trained_on=checkpoint.data_name,
-        source_revision=checkpoint.source_revision,
-        license_=license_,
-    )
+    """Write every format. Each holds the same `description` of itself."""
     paths = {key: folder / FORMATS[key].file for key in formats}
     if paths.keys() & {"onnx-fp32", "onnx-int8"}:
         whole = folder / FORMATS["onnx-fp32"].file

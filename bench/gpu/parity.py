@@ -36,7 +36,7 @@ def run(context: Context) -> Outcome:
     keys = [key for key, format_ in FORMATS.items() if format_.arithmetics]
     agreed, missing = [], []
     with TemporaryDirectory(prefix="bench-parity-") as written:
-        write_files(reference, source, Path(written), name, keys)
+        write_files(reference, source, Path(written), keys, {})
         for key in keys:
             path = Path(written) / FORMATS[key].file
             for arithmetic in FORMATS[key].arithmetics if context.cuda else ("fp32",):
