@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from cifar_models.classifier import Classifier
 from cifar_models.onnx_session import CPU, CUDA, Provider, open_session
 from cifar_models.picture import Pixels
-from export.example import EXAMPLE
 from export.quiet import errors_only
+from export.reference import EXAMPLE
 from export.runner import Outputs, Runner, Target
 
 OPSET = 20

@@ -14,6 +14,7 @@ from cifar_models.picture import Pixels
 from export.runner import CPU, Outputs
 from export.torch_runner import torch_runner
 
+EXAMPLE = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)  # images that graphs are captured with; 1 would be a constant
 _LARGE = 1000  # numbers
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from cifar_models.classifier import Classifier
-from export.example import EXAMPLE
+from export.reference import EXAMPLE
 from export.runner import Runner, Target
 from export.torch_archive import METADATA
 from export.torch_runner import torch_runner
