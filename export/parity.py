@@ -20,6 +20,7 @@ from export.stability import BATCHES, compare_with_itself
 
 _THREADS = (1, 2)
 _EXTREME = (Comparison.EXTREME_LOGITS, Comparison.EXTREME_PROBABILITIES)
+_DIVERGENCE = 0.05  # nats an image
 _ROUNDED = "The model with weights rounded to float16"
 
 Opener = Callable[[Target], Runner]
@@ -107,6 +108,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
     try:
         run = open_(target)
         threaded = [open_(replace(target, threads=count)) for count in _THREADS] if target.device == "cpu" else []
+        answered = share_answered(run)  # first: what comes after it shows that no wrong input has lasting effects
         found, extreme = run.in_batches(evidence.real.images), run(evidence.extremes)
         judged = [(found, evidence.real_outputs)]
         if tolerance.logit is not None:  # int8 rounds, and of a picture of nothing no label is right
@@ -117,7 +119,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
             Comparison.ACCURACIES: compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
             **compare_outputs(extreme, evidence.extreme_outputs, names=_EXTREME),
             **compare_with_itself(run, threaded, evidence.real.images, found, batches=evidence.batches),
-            Comparison.WRONG_INPUTS: share_answered(run),
+            Comparison.WRONG_INPUTS: answered,
         }
     except Exception as error:  # each format raises its own
         raise ParityError(
@@ -133,6 +135,7 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
     if tolerance.probability is None:
         for outputs in (found, extreme):
             require_calibrated(key, outputs, evidence.calibration)
+        require_as_sure(key, found, evidence.real_outputs)
     return Agreement(parity, run, found)
 
 
@@ -194,6 +197,22 @@ def require_calibrated(key: str, outputs: Outputs, calibration: Calibration) -> 
         raise ParityError(
             f"{key} contradicts itself: its probabilities differ by {difference:.3g} from those of its own logits, "
             f"allowed is {allowed:.3g}."
+        )
+
+
+def require_as_sure(key: str, outputs: Outputs, reference: Outputs) -> None:
+    """Raises ParityError when a file is surer than the reference, or less sure, by too much over all.
+
+    By the mean divergence of Kullback and Leibler: labels may be right, and logits three times too large.
+    """
+    found, expected = (
+        np.maximum(each[1], np.finfo(np.float32).tiny, dtype=np.float64) for each in (outputs, reference)
+    )
+    divergence = float((expected * np.log(expected / found)).sum(1).mean())
+    if not divergence <= _DIVERGENCE:
+        raise ParityError(
+            f"{key} is not as sure of its answers as the checkpoint: their probabilities diverge by {divergence:.3g} "
+            f"nats, allowed is {_DIVERGENCE}."
         )
 
 

@@ -30,5 +30,6 @@ def wrong_inputs() -> Iterator[npt.NDArray[np.generic]]:
     yield pixels.transpose(0, 3, 1, 2)  # as torch lays images out
     yield pixels[..., :1]  # grey
     yield np.zeros((2, 32, 32, 4), np.uint8)  # with an alpha channel
+    yield pixels[:, :31]
     yield pixels[:, :, :31]
     yield np.zeros((2, 64, 64, 3), np.uint8)

@@ -9,8 +9,9 @@ from export.comparison import Comparison
 from export.golden import extreme_images
 from export.runner import Outputs, Runner
 
-# Edges of vector widths, and what a server gathers: any number up to its limit, 64 if nobody changed it.
-BATCHES = (0, 1, 2, 3, 4, 7, 8, 16, 32, 33, 64, 128)
+# Edges of vector widths, and what a server gathers: any number up to its limit, 64 if nobody changed it. One is larger
+# than those in which all images are asked about.
+BATCHES = (0, 1, 2, 3, 4, 7, 8, 16, 32, 33, 64, 128, 256)
 _FEW = 33
 
 
@@ -24,7 +25,8 @@ def compare_with_itself(
 
     `threaded` runs the same file with other numbers of threads.
 
-    Raises ValueError when an output has another shape, and what the file's library raises when it cannot run a batch.
+    Raises ValueError when an output has another shape or type, and what the file's library raises when it cannot run
+    a batch.
     """
     few, rows = resized(images, expected, min(_FEW, max(batches)))
     found = {
@@ -48,8 +50,9 @@ def difference(run: Runner, images: Pixels, expected: Outputs) -> float:
     """The largest between the outputs of the first images of a batch and those expected, probabilities or logits."""
     found = run(images)
     shape = (len(images), expected[0].shape[1])
-    if any(output.shape != shape for output in found):
-        raise ValueError(f"outputs {found[0].shape} and {found[1].shape} for a batch of {len(images)}")
+    for output in found:
+        if output.shape != shape or output.dtype != np.float32:
+            raise ValueError(f"an output {output.dtype} {output.shape} for a batch of {len(images)}")
     logits, probabilities = (
         np.abs(one[: len(other)] - other).max(initial=0) for one, other in zip(found, expected, strict=True)
     )

@@ -20,11 +20,12 @@ def torch_runner(module: Module, target: Target) -> Runner:
     @torch.inference_mode()
     def compute(images: Pixels) -> Outputs:
         with computing(target):
-            # Copied, as torch takes neither negative strides nor arrays that are read-only.
-            logits, probabilities = module(torch.from_numpy(np.array(images, order="C")).to(device))
+            # Copied, as torch takes neither negative strides nor arrays that are read-only; axes lie in memory as they
+            # did, or no file would be tried with tensors that callers have transposed.
+            logits, probabilities = module(torch.from_numpy(np.array(images, order="K")).to(device))
             if logits.device.type != device.type:
                 raise RuntimeError(f"torch computed on {logits.device}, not on {device}.")
-        return logits.float().cpu().numpy(), probabilities.float().cpu().numpy()
+        return logits.cpu().numpy(), probabilities.cpu().numpy()
 
     return Runner(compute, provider_of(target))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import tiny_images
 from torch import nn
-from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, Undefined
+from wrong_networks import WRONG, Comparing, DroppingOut, ForTwo, InOneLayout, Undefined
 
 from cifar_models.calibration import fit_calibration
 from cifar_models.cifar10 import LABELS, MEAN, STD
@@ -114,9 +114,12 @@ def test_a_network_that_is_no_function_of_one_image_is_refused_even_when_the_ref
         check_parity(key, export_file(key, wrong, tmp_path), Evidence(wrong, real))
 
 
-def test_a_torchscript_file_for_one_batch_is_refused(model: Classifier, evidence: Evidence, tmp_path: Path) -> None:
-    run = export_file("torchscript-fp32", with_weights(ForTwo, model), tmp_path)
-    with pytest.raises(ParityError, match="batch"):
+@pytest.mark.parametrize(("kind", "named"), [(ForTwo, "batch"), (InOneLayout, "memory layouts differ")])
+def test_a_torchscript_file_for_one_batch_or_layout_is_refused(
+    kind: type[Classifier], named: str, model: Classifier, evidence: Evidence, tmp_path: Path
+) -> None:
+    run = export_file("torchscript-fp32", with_weights(kind, model), tmp_path)
+    with pytest.raises(ParityError, match=named):
         check_parity("torchscript-fp32", run, evidence)
 
 
@@ -158,13 +161,13 @@ def test_an_output_that_is_not_a_number_is_refused(key: str, model: Classifier, 
 
 
 @pytest.mark.parametrize("key", TOLERANCES)
-def test_probabilities_that_are_wrong_in_other_batches_are_refused(
+def test_probabilities_that_are_wrong_in_large_batches_are_refused(
     key: str, model: Classifier, evidence: Evidence
 ) -> None:
     def compute(images: Pixels) -> Outputs:
         logits, probabilities = run_reference(model, images)
-        in_the_batches_of_the_comparison = len(images) in (len(evidence.real), len(evidence.extremes))
-        return logits, probabilities if in_the_batches_of_the_comparison else probabilities * np.float32(np.nan)
+        larger_than_any_in_which_all_are_asked = len(images) > 128
+        return logits, probabilities * np.float32(np.nan if larger_than_any_in_which_all_are_asked else 1)
 
     with pytest.raises(ParityError, match="batch sizes differ by nan"):
         check_parity(key, lambda target: Runner(compute, "test"), evidence)
@@ -203,8 +206,36 @@ def test_a_file_that_answers_floats_is_refused(key: str, model: Classifier, evid
     def compute(images: Pixels) -> Outputs:
         return run_reference(model, images.astype(np.uint8) if images.dtype == np.float32 else images)
 
-    with pytest.raises(ParityError, match=f"{key} answers 10% of what is no batch of uint8 images"):
+    with pytest.raises(ParityError, match=f"{key} answers 9% of what is no batch of uint8 images"):
         check_parity(key, lambda target: Runner(compute, "test"), evidence)
+
+
+def test_a_file_that_answers_other_heights_is_refused(model: Classifier, evidence: Evidence) -> None:
+    def compute(images: Pixels) -> Outputs:
+        of_any_height = images.ndim == 4 and images.dtype == np.uint8 and images.shape[2:] == (32, 3)
+        return run_reference(model, np.resize(images, (len(images), 32, 32, 3)) if of_any_height else images)
+
+    with pytest.raises(ParityError, match="answers 9% of"):
+        check_parity("onnx-fp32", lambda target: Runner(compute, "test"), evidence)
+
+
+def test_a_file_that_a_wrong_input_spoils_is_refused(model: Classifier, evidence: Evidence) -> None:
+    spoilt = False
+
+    def compute(images: Pixels) -> Outputs:
+        nonlocal spoilt
+        spoilt = spoilt or images.dtype != np.uint8
+        logits, probabilities = run_reference(model, images)
+        return logits + np.float32(spoilt), probabilities
+
+    with pytest.raises(ParityError, match="logits differ"):
+        check_parity("onnx-fp32", lambda target: Runner(compute, "test"), evidence)
+
+
+def test_a_file_that_answers_in_another_type_is_refused(model: Classifier, evidence: Evidence) -> None:
+    doubled = changed(model, logits=lambda found: found.astype(np.float64))
+    with pytest.raises(ParityError, match="an output float64"):
+        check_parity("onnx-fp32", doubled, evidence)
 
 
 @pytest.mark.parametrize("key", FILES)
@@ -234,6 +265,23 @@ def test_an_int8_file_whose_probabilities_are_not_those_of_its_logits_is_refused
 ) -> None:
     with pytest.raises(ParityError, match="onnx-int8 contradicts itself: its probabilities differ by"):
         check_parity("onnx-int8", changed(model, probabilities=change), evidence)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 3.0])
+def test_an_int8_file_that_is_not_as_sure_as_the_checkpoint_is_refused(
+    factor: float, model: Classifier, real: ImageSet
+) -> None:
+    loud = with_weights(Classifier, model)
+    *_, head = (module for module in loud.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        head.weight.mul_(30)
+
+    def compute(images: Pixels) -> Outputs:
+        logits = np.float32(factor) * run_reference(loud, images)[0]
+        return logits, loud.calibration.probabilities(logits).astype(np.float32)
+
+    with pytest.raises(ParityError, match="onnx-int8 is not as sure of its answers as the checkpoint"):
+        check_parity("onnx-int8", lambda target: Runner(compute, "test"), Evidence(loud, real))
 
 
 @pytest.mark.parametrize("key", TOLERANCES)

@@ -45,6 +45,19 @@ class Undefined(Classifier):
 WRONG = [Reversed, NormalisedTwice, DroppingOut, Comparing, Undefined]
 
 
+class InOneLayout(Classifier):
+    """Right for tensors whose axes lie in memory as they are counted, and for no others."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = louder_in_other_layouts(images, super().logits(images))
+        return logits
+
+
+@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]
+def louder_in_other_layouts(images: Tensor, logits: Tensor) -> Tensor:
+    return logits if images.is_contiguous() else 2 * logits
+
+
 class ForTwo(Classifier):
     """Counts on the batch that it was traced with."""
 
