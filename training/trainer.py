@@ -117,16 +117,13 @@ class Trainer:
             batch, partner = views.batch(start, self.batch_size), partners.batch(start, self.batch_size)
             set_learning_rate(self.optimizers, self.lr_factor(self.epoch, self.step))
             torch.manual_seed(step_seed(self.recipe.seed, self.epoch, self.step, self.world.rank))
-            loss, correct = self.take_step(batch, partner)
+            loss, correct = self.learn(batch, partner) if self.graph is None else self.graph(self.learn, batch, partner)
             if self.average is not None:
                 self.average.n_averaged += 1  # here, as a graph repeats nothing of what the CPU does
             self.losses.append(loss)
             self.correct.append(correct)
             self.step += 1
             yield self.losses[-1]
-
-    def take_step(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
-        return self.learn(batch, partner) if self.graph is None else self.graph(self.learn, batch, partner)
 
     def learn(self, batch: Views, partner: Views) -> tuple[Tensor, Tensor]:
         """One step of all optimizers; returns what `loss` does."""
