@@ -181,6 +181,14 @@ def default_alone(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def default_bundle_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Which the servers serve that commands start in a module's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR_BUNDLES", str(default_alone(tmp_path_factory.mktemp("bundles"))))
+        yield
+
+
 @contextmanager
 def serving(
     log: Path, *arguments: str, bento: Path | None = None, shipped: bool = False, **settings: Any

@@ -29,6 +29,8 @@ from cifar_models.errors import InputError
 from cifar_models.manifest import Arithmetic
 from serving.settings import available_cores
 
+pytestmark = pytest.mark.usefixtures("default_bundle_alone")
+
 RECIPE = "seed003-lenet"
 RUN = ("environment", "profile", "engine", "service", "parity", RECIPE)
 MINIATURE = ("--device", "cpu", "--miniature", "--data-name", "tiny")

@@ -24,6 +24,8 @@ from bench.serving.wrk import ClosedLoop
 from cifar_models.errors import InputError
 from serving.settings import available_cores, load_settings
 
+pytestmark = pytest.mark.usefixtures("default_bundle_alone")
+
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="needs the program wrk, of the package wrk")
 
 

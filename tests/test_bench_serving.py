@@ -23,6 +23,8 @@ from bench.serving.server import ServerProcess as Target
 from bench.serving.workload import BULK, Workload, raw_batches, single_pictures
 from bench.serving.wrk import ClosedLoop, closed_loop
 
+pytestmark = pytest.mark.usefixtures("default_bundle_alone")
+
 PHASES = [Phase("slow", 20, 0.5), Phase("fast", 60, 0.5)]  # little enough for a busy machine
 INSTALLED_ONLY_FOR_THE_BENCHMARK = ("fastapi", "litserve")
 
