@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cifar_models.checkpoint import load_checkpoint
-from training.model import Average
+from training.average import Average
 from training.recipes import RECIPES
 from training.trainer import Trainer
 from training.world import World

@@ -13,10 +13,11 @@ from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
+from training.average import Average
 from training.cutmix import mixed_loss, paste
 from training.distillation import Teacher
 from training.graph import GraphedStep
-from training.model import Average, build_model, has_batch_norm, wrap
+from training.model import build_model, has_batch_norm, wrap
 from training.optimizer import build_optimizers, set_learning_rate, state_of
 from training.precision import compute_dtype
 from training.recipe import Recipe
