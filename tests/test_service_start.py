@@ -48,6 +48,12 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> N
     assert line.startswith(f"error: {address} cannot be listened on (Address already in use); name another --port")
 
 
+def test_a_port_that_is_none_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    """The system would take 65,536 more than another port for that one."""
+    (line,) = serve_in_vain(tmp_path, "--host", "127.0.0.1", "--port", "65536").splitlines()
+    assert line == "error: --port 65536 is no port; name one from 0 to 65535."
+
+
 @pytest.mark.parametrize("file", ["model.int8.onnx", "golden.npz"])
 def test_a_damaged_default_bundle_stops_the_start_with_one_line(tmp_path: Path, file: str) -> None:
     bundle = copy_bundle(MODELS / DEFAULT, tmp_path / "models" / DEFAULT)

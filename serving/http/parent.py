@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bentoml._internal.utils import circus
+from circus import sockets
 from tornado import gen
 
 from serving.observing.metrics import FOLDER
@@ -24,10 +25,11 @@ def watch_over_workers() -> None:
     """Have BentoML look more often, replace workers in a container too, and stop whenever it is told to.
 
     In a container it would replace none, for the container to end and be started again; but it only ends with its last.
-    And of a port that is taken it would print a traceback.
+    And of an address where it cannot listen it would print a traceback.
     """
     kind: Any = circus.Arbiter
     kind.stop = stop
+    sockets.addrinfo = partial(find_address, sockets.addrinfo)
     create: Any = circus.create_standalone_arbiter
 
     def create_arbiter(*arguments: Any, **options: Any) -> Any:
@@ -40,6 +42,13 @@ def watch_over_workers() -> None:
         return arbiter
 
     circus.create_standalone_arbiter = create_arbiter
+
+
+def find_address(find: Callable[..., Any], host: str, port: int, family: int) -> Any:
+    """Or end the process. The system would take a port above 65,535 for another one, below."""
+    if not 0 <= port < 2**16:
+        sys.exit(f"error: --port {port} is no port; name one from 0 to {2**16 - 1}.")
+    return find(host, port, family)
 
 
 def bind(listener: Any, bind_: Callable[[Any], None], address: Any) -> None:
