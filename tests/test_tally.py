@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 from serving.observing.tally import Tally, read
@@ -59,25 +60,26 @@ def test_there_is_room_for_any_number_of_series(tmp_path: Path) -> None:
     assert list(counted.values()) == [[0] * 17 + [number] for number in range(2000)]
 
 
-FULL = 100_000  # bytes of a file at which the disk is full: more than the first page of numbers, less than two
-LONG = "a" * 60_000  # of its name half is written when there is room for no more
+LONG = "a" * 60_000  # two of these names need more than the first page of numbers, and less than two pages
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
+def full_disk(size: int) -> Iterator[None]:
+    """No file may have more bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_was_full_for_a_moment_loses_no_more_than_what_came_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [1, 20_000])
+def test_a_disk_that_was_full_for_a_moment_loses_no_more_than_what_came_then(tmp_path: Path, missing: int) -> None:
     tally = Tally(tmp_path)
-    with full_disk():
-        for name in (LONG, LONG.upper()):
-            tally.cells((name,), 1)[0] = 1
+    tally.cells((LONG,), 1)[0] = 1
+    with full_disk(2 * (tmp_path / "0.names").stat().st_size - missing):  # of the next name's bytes
+        tally.cells((LONG.upper(),), 1)[0] = 1
         tally.cells(("a page of its own",), 8192)[0] = 1
     tally.cells(("after",), 8192)[0] = 1
     (counted,) = read(tmp_path)
@@ -88,14 +90,14 @@ def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     tally = Tally(tmp_path)
     tally.cells(("whole",), 1)[0] = 1
     with (tmp_path / "0.names").open("a") as names:
-        names.write('[["ha')
+        names.write('\n[["ha')
     assert list(read(tmp_path)) == [{("whole",): [1]}]
 
 
 def test_a_name_that_was_never_finished_does_not_spoil_the_next(tmp_path: Path) -> None:
     count_in_a_process_that_dies(tmp_path)
     with (tmp_path / "0.names").open("a") as names:
-        names.write('[["ha')
+        names.write('\n[["ha')
     Tally(tmp_path).cells(("next",), 1)[0] = 1
     (counted,) = read(tmp_path)
     assert counted == {("count", "a"): [0, 5, 0], ("gauge",): [0], ("next",): [1]}

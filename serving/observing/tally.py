@@ -74,7 +74,7 @@ class Tally:
         entry = Entry(key, self._used, size, live)
         self._map(entry)  # before its name is known: who reads the name finds the numbers
         with self._names.open("a") as names:
-            names.write(f"\n{json.dumps([key, entry.first, size, live])}\n")  # half a line may stand before it
+            names.write(f"\n{json.dumps([key, entry.first, size, live])}")  # half a line may stand before it
         self._entries[key] = entry
         self._used += size
 
@@ -128,7 +128,10 @@ def is_locked(path: Path) -> bool:
 
 
 def read_entries(names: Path) -> list[Entry]:
-    """From lines of JSON. The last one may be being written, and the writer of any have died or found the disk full."""
+    """From lines of JSON. The last one may be being written, and the writer of any have died or found the disk full.
+
+    No line ends before its last bracket: one that lacks a byte is no JSON, and its numbers are given to the next name.
+    """
     entries = []
     for line in names.read_bytes().splitlines():
         with suppress(ValueError):
