@@ -169,7 +169,7 @@ def refusing(index: int) -> Iterator[None]:
         raise Unreadable(f"The data are no {', '.join(FORMATS)} picture.", index=index) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # where Pillow is not prepared
         raise TooLarge(f"The picture has more pixels than Pillow takes here: {error}", index=index) from error
-    except MemoryError:  # is the server's trouble, and not the picture's
+    except MemoryError:  # is the server's trouble, and not the picture's; of WebP and progressive JPEG not always known
         raise
     except Exception as error:
         raise Unreadable(f"The picture is damaged: {error}.", index=index) from error
