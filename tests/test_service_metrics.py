@@ -97,16 +97,20 @@ def test_a_refused_request_is_counted_by_its_code(
     assert grown(before, after, "cifar_images_total") == 0
 
 
-def test_a_request_that_breaks_off_in_its_body_is_counted_once(server: ServerProcess, client: httpx.Client) -> None:
+@pytest.mark.parametrize("route", ["/classify", "/models"])
+def test_a_request_that_breaks_off_in_its_body_is_counted_once(
+    server: ServerProcess, client: httpx.Client, route: str
+) -> None:
     before = Figures(client)
     chunked = post_head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    chunked = chunked.replace(b"/classify", route.encode())
     with connected(server) as connection:
         connection.sendall(chunked + b"1\r\nx\r\nno chunk\r\n")
         assert read_to_end(connection).startswith(b"HTTP/1.1 400")
     deadline = time.monotonic() + PATIENCE
-    while grown(before, after := Figures(client), "cifar_requests_total", route="/classify") < 1:
+    while grown(before, after := Figures(client), "cifar_requests_total", route=route) < 1:
         assert time.monotonic() < deadline
-    assert grown(before, after, "cifar_requests_total", route="/classify", status="400", code="unreadable") == 1
+    assert grown(before, after, "cifar_requests_total", route=route, status="400", code="unreadable") == 1
     assert grown(before, after, "cifar_requests_total", route="other") == 0
 
 

@@ -41,7 +41,8 @@ class Door:
 
         self._metrics.in_flight.add(1)
         try:
-            await self._app(scope, receive, answer)
+            if not trace.status:  # else its body broke off before it was begun, and its client has been told
+                await self._app(scope, receive, answer)
         except Exception:
             trace.status = trace.status or 500  # what the server in front will answer
             raise
