@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
-from cifar_models.dataset import load_images
+from cifar_models.dataset import ImageSet, load_images
 from training import evaluate
 from training.charts import confusion_chart
 from training.evaluate import mistake_table
@@ -223,6 +223,14 @@ def test_images_that_stand_in_training_and_test_are_counted_and_the_page_is_utf_
     assert all("1 of the test images stands among the training images too" in text for text in (done.stdout, html))
     assert json.loads((run / "report.json").read_text())["repeats"] == {"validation": 0, "test": 1}
     assert report["repeats"] == {"validation": 0, "test": 0}
+
+
+def test_images_on_both_sides_of_the_validation_split_are_counted() -> None:
+    def of(*levels: int) -> ImageSet:
+        images = [np.full((32, 32, 3), level, np.uint8) for level in levels]
+        return ImageSet(np.stack(images), np.zeros(len(levels), np.int64), ("cat", "dog"))
+
+    assert evaluate.count_repeats(of(0, 1, 1, 2), np.array([1, 3]), of(0, 2, 5)) == {"validation": 1, "test": 2}
 
 
 def test_evaluating_leaves_the_run_as_it_was(evaluated: Path, beginner: Path) -> None:

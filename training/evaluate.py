@@ -16,6 +16,7 @@ import numpy as np
 from cifar_models.atomic import saving
 from cifar_models.checkpoint import Checkpoint, load_checkpoint
 from cifar_models.command import Parser, run_command
+from cifar_models.dataset import ImageSet, Indices
 from cifar_models.errors import InputError
 from training.charts import confusion_chart, curves, learning_rate_curve, reliability_diagram
 from training.evaluation import Evaluation, describe_repeats, evaluate
@@ -53,8 +54,7 @@ def main() -> None:
     chosen_by = "validation accuracy" if is_best else f"its name, {path.name}"
     training, test = checkpoint.load_training_images(options.data), checkpoint.load_test_images(options.data)
     held_out = checkpoint.validation.numpy()
-    validation, learned = training.subset(held_out), training.subset(np.delete(np.arange(len(training)), held_out))
-    repeats = {"validation": validation.count_in(learned), "test": test.count_in(training)}
+    validation, repeats = training.subset(held_out), count_repeats(training, held_out, test)
     calibration, evaluations = evaluate(checkpoint, validation, test, local_device())
     report: dict[str, Any] = {
         "checkpoint": str(path),
@@ -83,6 +83,12 @@ def main() -> None:
 def find_checkpoint(run: Path) -> Path:
     """The checkpoint that is meant by a run's folder or by its own path."""
     return run if run.suffix == ".pt" and not os.path.isdir(run) else run / "best.pt"
+
+
+def count_repeats(training: ImageSet, held_out: Indices, test: ImageSet) -> dict[str, int]:
+    """How many images of a split stand in the training images too; of the held-out ones, in the rest of them."""
+    learned = training.subset(np.delete(np.arange(len(training)), held_out))
+    return {"validation": training.subset(held_out).count_in(learned), "test": test.count_in(training)}
 
 
 def summary(part: dict[str, Any], data_name: str) -> str:
