@@ -21,7 +21,6 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet, load_images
 from training import evaluate
-from training.charts import confusion_chart
 from training.evaluate import mistake_table
 
 
@@ -193,22 +192,6 @@ def test_where_nothing_was_mistaken_there_is_no_table_of_it() -> None:
     assert "<td>dog</td><td>cat</td><td>3</td><td>75.0%</td>" in mistake_table(
         np.array([[4, 0], [3, 1]]), ["cat", "dog"]
     )
-
-
-def test_a_chart_of_more_labels_than_can_be_read_has_no_names() -> None:
-    names = [f"label {number}" for number in range(100)]
-    assert names[19] in confusion_chart(np.eye(20), names[:20])
-    assert not any(f">{text}<" in confusion_chart(np.eye(100), names) for text in ("label 0", "label 99", "100.0"))
-
-
-def test_labels_with_dollar_signs_are_written_as_they_are() -> None:
-    svg = confusion_chart(np.eye(2), ["$5_to_$10", "$x$"])
-    assert "$5_to_$10" in svg
-    assert "$x$" in svg
-
-
-def test_labels_of_any_script_are_written_as_they_are() -> None:
-    assert "猫" in confusion_chart(np.eye(2), ["猫", "犬"])  # which the font that lays the chart out does not have
 
 
 def test_images_that_stand_in_training_and_test_are_counted_and_the_page_is_utf_8_whatever_the_locale(
