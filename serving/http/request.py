@@ -44,6 +44,7 @@ _INLINE_BYTES = 8 * 1024
 _INLINE_PIXELS = 256 * 256
 _INLINE_PICTURES = 4
 _LARGE_PIXELS = 1024 * 1024
+_OPTIONS = set(Options.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class RequestReader:
     def _parse(
         self, media_type: str, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance
     ) -> Opened:
-        limit, options = self._settings.max_images, set(Options.model_fields)
+        limit = self._settings.max_images
         if media_type == RAW:
             pixels = decode_raw(body)
             self._check_count(len(pixels))
@@ -154,16 +155,16 @@ class RequestReader:
         sources: Sequence[Source] | None = [body]
         fields: Mapping[str, Any] = {}
         if media_type == FORM:
-            parts = parse_form(body, content_type, max_parts=limit + len(options))
+            parts = parse_form(body, content_type, max_parts=limit + len(_OPTIONS))
             sources = [part.data for part in parts if part.name in FILE_FIELDS]
             others = (part for part in parts if part.name not in FILE_FIELDS)
             fields = by_name((part.name, plain(part.data.decode("utf-8", "replace"))) for part in others)
         elif media_type == JSON:
-            sources, fields = read_document(body, max_images=limit, options=options)
-        wanted = parse_options(query, fields)
+            sources, fields = read_document(body, max_images=limit, options=_OPTIONS)
+        options = parse_options(query, fields)
         if sources is None:
             raise Unacceptable(EXPECTED)
-        return self._open(sources, wanted, allowance)
+        return self._open(sources, options, allowance)
 
     def _open(self, sources: Sequence[Source], options: Options, allowance: Allowance) -> Opened:
         self._check_count(len(sources))
