@@ -17,6 +17,7 @@ from conftest import ROOT, ServerProcess, serving
 from described import Description, assert_described, operation
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from cifar_models.manifest import PROBABILITY_DIGITS
 from serving.decoding.media_types import FILE_FIELDS, JSON, PICTURES, RAW
 from serving.decoding.options import Options
 from serving.errors import Refusal
@@ -48,6 +49,12 @@ def schema(classify: Description, media_type: str) -> Description:
 def test_the_document_is_openapi_3_1(description: Description) -> None:
     assert description["openapi"].startswith("3.1.")
     assert list(OpenAPIV31SpecValidator(description).iter_errors()) == []
+
+
+def test_it_says_how_probabilities_are_rounded(description: Description) -> None:
+    """Its words stand with the client's, which must not load the manifest."""
+    prediction = description["components"]["schemas"]["Prediction"]["properties"]
+    assert prediction["probability"]["description"].endswith(f"rounded to {PROBABILITY_DIGITS} digits")
 
 
 def test_it_says_which_release_answers_as_the_changelog_does(description: Description) -> None:
