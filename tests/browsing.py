@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ServerProcess, skip_unless_required
+from conftest import ROOT, ServerProcess, skip_unless_required
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, JSHandle, Locator, Page, Route, expect, sync_playwright
 
@@ -18,6 +18,9 @@ from cifar_models.picture import Pixels, to_pixels
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 30_000  # milliseconds after which a test gives a page up
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+SHIP = (ROOT / "docs" / "ship.png").read_bytes()
+TEXT = b"This is no picture."
 
 TRANSFER = """files => {
     const transfer = new DataTransfer();

@@ -10,6 +10,9 @@ import httpx
 import pytest
 from bodies import DEFAULT, LABELS, encode, pictures, post, raw
 from browsing import (
+    PHONE,
+    SHIP,
+    TEXT,
     card,
     change_answers,
     change_models,
@@ -22,15 +25,12 @@ from browsing import (
     shown_pixels,
     take,
 )
-from conftest import MODELS, ROOT, ServerProcess, skip_unless_required
+from conftest import MODELS, ServerProcess, skip_unless_required
 from drawings import drawing
 from playwright.sync_api import Browser, Page, Request, expect
 
 from cifar_models.bundle import read_manifest
 
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-SHIP = (ROOT / "docs" / "ship.png").read_bytes()
-TEXT = b"This is no picture."
 MOST_AT_ONCE = 4
 
 

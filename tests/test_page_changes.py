@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from bodies import DEFAULT
 from browsing import (
+    SHIP,
     card,
     change_models,
     choose,
@@ -13,10 +14,7 @@ from browsing import (
     seen_pixels,
     shown_pixels,
 )
-from conftest import ROOT
 from playwright.sync_api import Page, Route, expect
-
-SHIP = (ROOT / "docs" / "ship.png").read_bytes()
 
 
 def test_a_network_that_comes_back_is_asked_again(page: Page) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from browsing import (
+    PHONE,
+    SHIP,
+    TEXT,
     card,
     change_answers,
     choose,
@@ -15,14 +18,10 @@ from browsing import (
     picture_file,
     violations,
 )
-from conftest import ROOT, ServerProcess
+from conftest import ServerProcess
 from drawings import DRAWINGS, drawing
 from playwright.sync_api import Browser, FileChooser, Page, expect
 from playwright.sync_api import TimeoutError as Expired
-
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-SHIP = (ROOT / "docs" / "ship.png").read_bytes()
-TEXT = b"This is no picture."
 
 
 def test_it_can_be_used_by_the_keyboard_alone(page: Page) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from bodies import DEFAULT, pictures, raw
-from browsing import PATIENCE, card, choose, opened, picture_file
-from conftest import MODELS, ROOT, ServerProcess, serving
+from browsing import PATIENCE, SHIP, card, choose, opened, picture_file
+from conftest import MODELS, ServerProcess, serving
 from playwright.sync_api import Browser, Page, Request, Route, expect
 from wire import connected
 
 KEY = "key-of-the-page"
 MAX_BYTES = 400_000
-SHIP = (ROOT / "docs" / "ship.png").read_bytes()
 
 
 @pytest.fixture(scope="module")
