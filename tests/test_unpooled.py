@@ -19,34 +19,41 @@ from export.unpooled import attributes, skip_unpooled
 CUT = [1, 1, 0, 0]  # pads
 
 
-@pytest.mark.parametrize(
-    ("name", "less"),
-    [
-        ("cifarnet", [(31, 30), (15, 14), (7, 6)]),
-        ("alexnet", [(15, 14), (7, 6)]),
-        ("alexnet_bn", [(32, 31)]),  # pooled by threes, two apart
-        ("batchnorm_net", []),  # even sizes, pooled by twos
-        ("resnet18_imagenet_stem", []),  # the pooling pads
-    ],
-)
-def test_what_pooling_leaves_out_is_not_computed_and_nothing_else_changes(
-    name: str, less: list[tuple[int, int]], tmp_path: Path
-) -> None:
-    model = export_onnx(fresh_classifier(name), tmp_path / "stored.onnx", {})
+def test_the_int8_file_of_the_default_network_computes_less_and_says_the_same(tmp_path: Path) -> None:
+    plain, int8 = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
+    model = export_onnx(fresh_classifier("cifarnet"), plain, {})
+    export_int8(model, smooth_images(8), int8, {})
+    for path, cut in ((int8, True), (plain, False)):
+        convolutions = (node for node in onnx.load(path).graph.node if node.op_type == "Conv")
+        assert any(attributes(node)["pads"] == CUT for node in convolutions) == cut
     before, logits = sizes(model), run(model, "logits", images=golden_images())
     skip_unpooled(model)
     onnx.checker.check_model(model, full_check=True)
     changes = [(old, new) for old, new in zip(before, sizes(model), strict=True) if old != new]
-    assert changes == [((old, old), (new, new)) for old, new in less]
+    assert changes == [((old, old), (old - 1, old - 1)) for old in (31, 15, 7)]
     np.testing.assert_allclose(run(model, "logits", images=golden_images()), logits, rtol=1e-5, atol=1e-5)
 
 
-def test_the_int8_file_of_the_default_network_is_written_so(tmp_path: Path) -> None:
-    plain, int8 = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
-    export_int8(export_onnx(fresh_classifier("cifarnet"), plain, {}), smooth_images(8), int8, {})
-    for path, cut in ((int8, True), (plain, False)):
-        convolutions = (node for node in onnx.load(path).graph.node if node.op_type == "Conv")
-        assert any(attributes(node)["pads"] == CUT for node in convolutions) == cut
+@pytest.mark.parametrize(
+    ("size", "pool", "computed"),
+    [
+        (15, {"kernel_shape": [2, 2]}, 14),
+        (16, {"kernel_shape": [2, 2]}, 16),
+        (16, {"kernel_shape": [3, 3]}, 15),  # AlexNet's
+        (15, {"kernel_shape": [3, 3]}, 15),
+        (16, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, 16),  # a ResNet's: the pooling pads
+    ],
+)
+def test_what_pooling_leaves_out_is_not_computed_and_nothing_else_changes(
+    size: int, pool: dict[str, Any], computed: int
+) -> None:
+    model = small_model({"strides": [2, 2], **pool}, {"pads": [1, 1, 1, 1]}, ["y"], size)
+    x = pixels(size)
+    before = run(model, "y", x=x)
+    skip_unpooled(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert sizes(model) == [(computed, computed)]
+    np.testing.assert_allclose(run(model, "y", x=x), before, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +70,8 @@ def test_the_int8_file_of_the_default_network_is_written_so(tmp_path: Path) -> N
     ],
 )
 def test_what_somebody_may_see_is_computed(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str]) -> None:
-    model = small_model({"strides": [2, 2], **pool}, conv or {"pads": [1, 1, 1, 1]}, outputs)
-    x = np.random.default_rng(0).normal(size=(2, 1, 7, 7)).astype(np.float32)
+    model = small_model({"kernel_shape": [2, 2], "strides": [2, 2], **pool}, conv or {"pads": [1, 1, 1, 1]}, outputs)
+    x = pixels(7)
     before = [run(model, output, x=x) for output in outputs]
     skip_unpooled(model)
     onnx.checker.check_model(model, full_check=True)
@@ -74,17 +81,21 @@ def test_what_somebody_may_see_is_computed(pool: dict[str, Any], conv: dict[str,
     assert (attributes(model.graph.node[0]).get("pads") == CUT) == is_plain
 
 
-def small_model(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str]) -> onnx.ModelProto:
-    """A convolution of 7x7, ReLU and a pooling by twos."""
+def pixels(size: int) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(2, 1, size, size)).astype(np.float32)
+
+
+def small_model(pool: dict[str, Any], conv: dict[str, Any], outputs: list[str], size: int = 7) -> onnx.ModelProto:
+    """A convolution of so many rows and columns, ReLU and a pooling."""
     kernel = np.random.default_rng(1).normal(size=(1, 1, 3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["conv"], kernel_shape=[3, 3], **conv),
         helper.make_node("Relu", ["conv"], ["relu"]),
-        helper.make_node("MaxPool", ["relu"], ["y"], kernel_shape=[2, 2], **pool),
+        helper.make_node("MaxPool", ["relu"], ["y"], **pool),
     ]
     value = helper.make_tensor_value_info
     ends = [value(name, onnx.TensorProto.FLOAT, ["batch", 1, None, None]) for name in outputs]
-    image = value("x", onnx.TensorProto.FLOAT, ["batch", 1, 7, 7])
+    image = value("x", onnx.TensorProto.FLOAT, ["batch", 1, size, size])
     graph = helper.make_graph(nodes, "small", [image], ends, [onnx.numpy_helper.from_array(kernel, "w")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
