@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from depths import NETWORKS
+from covered import NETWORKS
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
