@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+os.environ.pop("MAKEFLAGS", None)  # of the make that runs the tests; those that they run have options of their own
 # Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -89,6 +91,12 @@ def started(*arguments: str | Path) -> commands.Followed:
     """The same, without waiting for its end."""
     module, *options = map(str, arguments)
     return commands.Followed(module, options, folder=ROOT)
+
+
+def on_a_full_disk(room: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command where no file can grow beyond so many bytes."""
+    module, *options = map(str, arguments)
+    return commands.run(module, options, folder=ROOT, timeout=300, limits={resource.RLIMIT_FSIZE: room})
 
 
 @pytest.fixture(scope="session")

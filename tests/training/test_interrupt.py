@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Followed, run
-from conftest import OWN_PROCESS, ROOT, command, started
-from small_runs import assert_same, contents
-from test_recipes import few_images
+from commands import Followed
+from conftest import OWN_PROCESS, ROOT, command, on_a_full_disk, started
+from small_runs import assert_same, contents, few_images
 
 from cifar_models.checkpoint import load_checkpoint
 from cifar_models.errors import InputError
@@ -56,7 +55,9 @@ def stop_inside_an_epoch(
 def test_a_signal_inside_an_epoch_saves_the_run_and_says_how_it_goes_on(
     tiny_data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    own = {"PYTHONPATH": str(ROOT / "tests")} if number == signal.SIGTERM else {}  # an interpreter that ends by itself
+    own = (
+        {"PYTHONPATH": str(ROOT / "tests" / "support")} if number == signal.SIGTERM else {}
+    )  # an interpreter that ends by itself
     done = stop_inside_an_epoch(tmp_path / "run", tiny_data, number, **own)
     assert done.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert done.stderr == "\nStopped, and saved at step 21 of epoch 2. The same command with --resume goes on.\n"
@@ -169,9 +170,3 @@ def test_too_little_memory_for_the_network_says_what_to_try(tiny_data: Path, tmp
 
 def wait_for_an_epoch(process: Followed) -> None:
     assert any(line.startswith("epoch ") for line in process.stdout), process.errors
-
-
-def on_a_full_disk(room: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command where no file can grow beyond so many bytes."""
-    module, *options = map(str, arguments)
-    return run(module, options, folder=ROOT, timeout=300, limits={resource.RLIMIT_FSIZE: room})

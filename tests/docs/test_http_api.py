@@ -1,4 +1,4 @@
-"""The tables of docs/http-api.md say what the code does; its examples are run by tests/test_docs.py."""
+"""The tables of docs/http-api.md say what the code does; its examples are run by tests/docs/test_docs.py."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/, with the shipped bundle: `PYTHONPATH=. python tests/screenshots.py`."""
+"""Pictures for docs/ of the page with the shipped bundle: `PYTHONPATH=.:tests python tests/support/screenshots.py`."""
 
 import tempfile
 from pathlib import Path

@@ -3,17 +3,25 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import command, make_once, started
+from conftest import command, make_once, started, tiny_images
 from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint
+from cifar_models.cifar10 import LABELS
+from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from training import fit
 
 EPOCHS = 20
 SMALL = ("--model", "lenet", "--device", "cpu", "--batch-size", "25", "--validation", "0.2")
 RECIPE = (*SMALL, "--epochs", str(EPOCHS))
+
+
+def few_images(of_each: int, *, seed: int) -> ImageSet:
+    images = np.concatenate([tiny_images(label, of_each, seed) for label in range(len(LABELS))])
+    return ImageSet(images, np.repeat(np.arange(len(LABELS), dtype=np.int64), of_each), LABELS)
 
 
 def too_large(*_: object, **__: object) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import too_large
-from test_recipes import few_images
+from small_runs import few_images, too_large
 from torch.testing import assert_close
 
 from cifar_models.checkpoint import Checkpoint, load_checkpoint

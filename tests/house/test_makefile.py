@@ -1,4 +1,4 @@
-"""What `make` would do, by make itself; tests/test_docs.py holds to it what the documents say of it."""
+"""What `make` would do, by make itself; tests/docs/test_docs.py holds to it what the documents say of it."""
 
 import os
 import subprocess

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 from conftest import command
-from small_runs import assert_same, kill_after_an_epoch
-from test_recipes import few_images
+from small_runs import assert_same, few_images, kill_after_an_epoch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

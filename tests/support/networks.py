@@ -1,6 +1,10 @@
-"""Networks that are built of layers that others have too: what is slow is shown of the others."""
+"""The registered networks that what is slow is shown of: the others are built of layers that these have too."""
 
 from dataclasses import replace
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_models.registry import list_models
 from training.recipe import Recipe
@@ -33,3 +37,9 @@ _THEIR_OPTIONS = [options(recipe) for recipe in RECIPES.values() if recipe.model
 RECIPES_OF_THEM = [
     name for name, recipe in RECIPES.items() if recipe.model in NETWORKS or options(recipe) not in _THEIR_OPTIONS
 ]
+
+
+def biases_before_batch_norm(model: nn.Module) -> set[str]:
+    """Those that batch norm subtracts again: their gradient is zero but for rounding."""
+    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    return {f"{name}.bias" for (name, _), (_, after) in pairwise(leaves) if isinstance(after, _BatchNorm)}

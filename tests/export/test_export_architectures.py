@@ -8,7 +8,7 @@ import re
 
 import pytest
 import torch
-from covered import COVERED, NETWORKS
+from networks import COVERED, NETWORKS
 
 from cifar_models.registry import create_model
 from export.architectures import check_architecture

@@ -11,8 +11,8 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from small_runs import few_images
 from test_distributed import Dropping
-from test_recipes import few_images
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -11,7 +11,7 @@ import signalled
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, command
-from test_recipes import few_images
+from small_runs import few_images
 from torch import Tensor, nn
 from torch.testing import assert_close
 

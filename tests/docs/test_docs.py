@@ -32,7 +32,7 @@ def check_json(block: Block) -> None:
 
 
 def check_query(block: Block) -> None:
-    """tests/test_queries.py asks a server for all that it names."""
+    """tests/serving/http/test_queries.py asks a server for all that it names."""
     assert re.search(r"\bcifar_\w+", block.code)
 
 

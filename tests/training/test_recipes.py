@@ -6,13 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_images
-from covered import RECIPES_OF_THEM
-from test_registry import biases_before_batch_norm
+from networks import RECIPES_OF_THEM, biases_before_batch_norm
+from small_runs import few_images
 
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
-from cifar_models.dataset import ImageSet
 from training import fit
 from training.augment import draw_views, lay_out, take
 from training.model import NORMALISATION
@@ -127,11 +125,6 @@ def test_a_tutorial_s_normalisation_maps_levels_linearly_to_its_range(
     levels = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(256, 32, 32, 3)
     expected = torch.linspace(low, high, 256)[:, None, None, None].expand(256, 3, 32, 32)
     torch.testing.assert_close(preprocess(levels), expected, rtol=0, atol=1e-6)
-
-
-def few_images(of_each: int, *, seed: int) -> ImageSet:
-    images = np.concatenate([tiny_images(label, of_each, seed) for label in range(len(LABELS))])
-    return ImageSet(images, np.repeat(np.arange(len(LABELS), dtype=np.int64), of_each), LABELS)
 
 
 def models(seed: str) -> frozenset[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import few_images
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from test_recipes import few_images
 
 from training.loop import fit
 from training.recipe import Recipe

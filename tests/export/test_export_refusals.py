@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command, write_tiny_data
+from conftest import command, on_a_full_disk, write_tiny_data
 from damaged import copy_bundle, edit_manifest
-from test_interrupt import on_a_full_disk
 
 from cifar_models.bundle import open_bundle
 from cifar_models.checkpoint import Checkpoint, load_checkpoint

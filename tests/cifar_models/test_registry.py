@@ -1,14 +1,12 @@
 """What holds for every registered network: its size, its logits, its weights."""
 
 from importlib import import_module
-from itertools import pairwise
 
 import pytest
 import torch
-from covered import NETWORKS
-from torch import Tensor, nn
+from networks import NETWORKS, biases_before_batch_norm
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar_models.registry import ARCHITECTURES, DEFAULT, create_model, find_model, list_models
 from cifar_models.resnet import BasicBlock, Bottleneck
@@ -158,9 +156,3 @@ def count_parameters(name: str, *, num_classes: int = 10) -> int:
 def random_images(name: str, *, batch: int) -> Tensor:
     architecture = find_model(name)
     return torch.randn(batch, architecture.channels, architecture.size, architecture.size)
-
-
-def biases_before_batch_norm(model: nn.Module) -> set[str]:
-    """Those that batch norm subtracts again: their gradient is zero but for rounding."""
-    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    return {f"{name}.bias" for (name, _), (_, after) in pairwise(leaves) if isinstance(after, _BatchNorm)}
