@@ -12,7 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-os.environ.pop("MAKEFLAGS", None)  # of the make that runs the tests; those that they run have options of their own
+# Of the make that runs the tests; those that they run are given their own.
+os.environ.pop("MAKEFLAGS", None)
+os.environ.pop("ARGS", None)
 # Before torch loads its OpenMP: the tests start processes that compute at the same time on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

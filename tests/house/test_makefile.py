@@ -35,7 +35,7 @@ def planned(*arguments: str, **environment: str) -> str:
     return subprocess.run(
         ["make", "--dry-run", *arguments],
         cwd=ROOT,
-        env={**os.environ, "MAKEFLAGS": "", **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=True,

@@ -123,7 +123,6 @@ def check_make(arguments: list[str], root: Path) -> None:
     done = subprocess.run(
         ["make", "--dry-run", *stamps, "BIN=.venv/bin", *arguments],
         cwd=ROOT,
-        env={**os.environ, "MAKEFLAGS": ""},
         capture_output=True,
         text=True,
         check=False,
