@@ -16,9 +16,9 @@ from export.card import render_card
 from export.comparison import EVERY, ROUNDED, Comparison
 from export.description import check_description
 from export.formats import open_runner
-from export.parity import CUDA_TOLERANCES, ROUNDING, TOLERANCES, Tolerance
 from export.remeasure import measure_again
 from export.runner import Runner
+from export.tolerance import CUDA_TOLERANCES, ROUNDING, TOLERANCES, Tolerance
 
 # Looser than at the export: another processor sums in another order, and int8 rounds on top of that.
 _GOLDEN_ATOL = {"onnx-int8": 2e-2}

@@ -22,9 +22,10 @@ from export.cuda import check_cuda
 from export.figures import as_text, parity_table
 from export.formats import FORMATS, open_runner
 from export.onnx_file import export_onnx, open_onnx
-from export.parity import CUDA_TOLERANCES, Evidence, Opener, ParityError
+from export.parity import Evidence, Opener, ParityError
 from export.runner import Outputs, Runner, Target
 from export.source import load_source
+from export.tolerance import CUDA_TOLERANCES
 from export.torch_runner import torch_runner
 from export.torchscript_file import export_torchscript, quiet_torchscript
 

@@ -15,9 +15,10 @@ from cifar_models.cifar10 import LABELS
 from cifar_models.errors import InputError
 from export.__main__ import main
 from export.bundle import export_bundle
-from export.parity import TOLERANCES, ParityError
+from export.parity import ParityError
 from export.reference import build_reference
 from export.source import Source, load_source
+from export.tolerance import TOLERANCES
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,12 @@ from cifar_models.picture import Pixels
 from export.comparison import EVERY
 from export.formats import FORMATS, open_runner
 from export.onnx_file import OPSET, export_onnx
-from export.parity import TOLERANCES, Evidence, Opener, ParityError, check_parity, compare_accuracies
+from export.parity import Evidence, Opener, ParityError, check_parity, compare_accuracies
 from export.reference import run_reference
 from export.refusal import wrong_inputs
 from export.runner import CPU, Outputs, Runner
 from export.safetensors_file import export_safetensors
+from export.tolerance import TOLERANCES
 from export.torch_export_file import export_torch_export
 from export.torchscript_file import export_torchscript
 

@@ -14,7 +14,7 @@ from damaged import Manifest, contradict_golden, copy_bundle, describe, edit_man
 from cifar_models.bundle import BundleError, read_manifest
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
-from export.parity import TOLERANCES
+from export.tolerance import TOLERANCES
 from export.torch_archive import read_torch_metadata
 from export.torchscript_file import export_torchscript
 
