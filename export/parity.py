@@ -14,7 +14,7 @@ from cifar_models.manifest import Check, Parity
 from export.comparison import Comparison
 from export.golden import extreme_images
 from export.reference import run_reference
-from export.refusal import share_answered
+from export.refusal import answered, share_answered
 from export.runner import CPU, Outputs, Runner, Target
 from export.stability import BATCHES, compare_with_itself
 from export.tolerance import CUDA_TOLERANCES, ROUNDING, TOLERANCES, Tolerance
@@ -58,7 +58,10 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
     try:
         run = open_(target)
         threaded = [open_(replace(target, threads=count)) for count in _THREADS] if target.device == "cpu" else []
-        answered = share_answered(run)  # first: what comes after it shows that no wrong input has lasting effects
+    except Exception as error:  # each format raises its own
+        raise ParityError(f"{key} cannot be opened on {target.device} ({reason(error)})") from error
+    try:
+        nonsense = share_answered(run)  # first: what comes after it shows that no wrong input has lasting effects
         found, extreme = run.in_batches(evidence.real.images), run(evidence.extremes)
         judged = [(found, evidence.real_outputs)]
         if tolerance.logit is not None:  # int8 rounds, and of a picture of nothing no label is right
@@ -69,19 +72,18 @@ def check_parity(key: str, open_: Opener, evidence: Evidence, target: Target = C
             Comparison.ACCURACIES: compare_accuracies(found, evidence.real_outputs, tolerance, evidence.real.labels),
             **compare_outputs(extreme, evidence.extreme_outputs, names=_EXTREME),
             **compare_with_itself(run, threaded, evidence.real.images, found, batches=evidence.batches),
-            Comparison.WRONG_INPUTS: answered,
+            Comparison.WRONG_INPUTS: nonsense,
         }
     except Exception as error:  # each format raises its own
-        raise ParityError(
-            f"{key} cannot be run as it must on {target.device}; is its batch fixed? ({reason(error)})"
-        ) from error
+        told = f"{key} cannot be run as it must on {target.device}{ask_about_batch(run, evidence)} ({reason(error)})"
+        raise ParityError(told) from error
     largest = {
         Comparison.LOGITS: largest_logit(evidence.real_outputs),
         Comparison.EXTREME_LOGITS: largest_logit(evidence.extreme_outputs),
     }
     checks = judge(differences, tolerance, evidence.calibration, largest)
     parity = Parity(provider=run.provider, arithmetic=target.arithmetic, images=len(evidence.real), checks=checks)
-    require_all(key, parity)
+    require_all(key, parity, labels=sum(len(logits) for (logits, _), _ in judged))
     if tolerance.probability is None:
         for outputs in (found, extreme):
             require_calibrated(key, outputs, evidence.calibration)
@@ -99,27 +101,39 @@ def check_rounding(checkpoint: Classifier, evidence: Evidence) -> Parity:
         Comparison.ACCURACIES: compare_accuracies(rounded, trained, ROUNDING, evidence.real.labels),
     }
     checks = judge(differences, ROUNDING, evidence.calibration, {Comparison.LOGITS: largest_logit(trained)})
-    return require_all(_ROUNDED, Parity(provider="torch on the CPU", images=len(evidence.real), checks=checks))
-
-
-def require_all(key: str, parity: Parity) -> Parity:
-    """The same, if every check passed. Raises ParityError with the first that did not."""
-    for check in parity.checks:
-        if not check.passed:
-            if check.name == Comparison.WRONG_INPUTS:
-                raise ParityError(
-                    f"{key} answers {check.difference:.0%} of what is no batch of uint8 images [n, 32, 32, 3]; "
-                    "it must refuse it."
-                )
-            allowed = "any number" if check.allowed is None else f"{check.allowed:.3g}"
-            counted = ""
-            if check.name == Comparison.ACCURACIES:  # of few images, one is much
-                counted = f" ({round(check.difference * parity.images)} of {parity.images} images)"
-            raise ParityError(
-                f"{key} does not agree with the checkpoint: {check.name} differ by {check.difference:.3g}{counted}, "
-                f"allowed is {allowed}."
-            )
+    parity = Parity(provider="torch on the CPU", images=len(evidence.real), checks=checks)
+    require_all(_ROUNDED, parity, labels=parity.images)
     return parity
+
+
+def ask_about_batch(run: Runner, evidence: Evidence) -> str:
+    """Of a file that failed: whether its batch is fixed, if some number of images works and another does not."""
+    images = evidence.extremes
+    ran = {size: answered(run, np.resize(images, (size, *images.shape[1:]))) for size in evidence.batches}
+    if len({*ran.values()}) < 2:
+        return ""
+    works, fails = (next(size for size in ran if ran[size] is wanted) for wanted in (True, False))
+    return f"; it runs a batch of {works} and none of {fails}: is its batch fixed?"
+
+
+def require_all(key: str, parity: Parity, *, labels: int) -> None:
+    """Raises ParityError with the first check that did not pass; of so many images the labels were compared."""
+    counts = {Comparison.LABELS: labels, Comparison.ACCURACIES: parity.images}  # of few images, one is much
+    for check in parity.checks:
+        if check.passed:
+            continue
+        if check.name == Comparison.WRONG_INPUTS:
+            raise ParityError(
+                f"{key} answers {check.difference:.0%} of what is no batch of uint8 images [n, 32, 32, 3]; "
+                "it must refuse it."
+            )
+        allowed = "any number" if check.allowed is None else f"{check.allowed:.3g}"
+        count = counts.get(Comparison(check.name))
+        counted = "" if count is None else f" ({round(check.difference * count)} of {count} images)"
+        raise ParityError(
+            f"{key} does not agree with the checkpoint: {check.name} differ by {check.difference:.3g}{counted}, "
+            f"allowed is {allowed}."
+        )
 
 
 def judge(
