@@ -12,6 +12,7 @@ from torch import nn
 from cifar_models.cifar10 import LABELS
 from cifar_models.classifier import Classifier
 from cifar_models.dataset import ImageSet
+from cifar_models.errors import InputError
 from cifar_models.fold import fold_batch_norm
 from cifar_models.manifest import Parity
 from cifar_models.registry import list_models
@@ -29,19 +30,28 @@ _SPREAD = 0.3  # of a logit, over images: standard deviation
 
 
 def check_all_architectures() -> Iterator[str]:
-    """A line for each. Raises ParityError at the first network that a format cannot hold."""
+    """A line for each. Raises ParityError at the first network that a format cannot hold.
+
+    Raises InputError when there is no room for temporary files.
+    """
     for name in list_models():
-        found = check_architecture(name)
+        try:
+            found = check_architecture(name)
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or 'A file'} cannot be written ({error.strerror}); make room in the folder for "
+                "temporary files, or name another one in TMPDIR."
+            ) from error
         logits = ", ".join(f"{key} {parity.find('logits').difference:.1e}" for key, parity in found.items())
         yield f"{name:24} agrees: logits within {logits}"
 
 
 def check_architecture(name: str, *, batches: Sequence[int] = _BATCHES) -> dict[str, Parity]:
     """How ONNX and TorchScript files of the network agree with it. Raises ParityError."""
-    model = fresh_classifier(name)
-    count = max(batches)
-    evidence = Evidence(model, ImageSet(smooth_images(count), np.zeros(count, np.int64), LABELS), batches=batches)
     with TemporaryDirectory() as folder:
+        model = fresh_classifier(name)
+        count = max(batches)
+        evidence = Evidence(model, ImageSet(smooth_images(count), np.zeros(count, np.int64), LABELS), batches=batches)
         found = {}
         for key, write in _WRITERS.items():
             path = Path(folder, FORMATS[key].file)

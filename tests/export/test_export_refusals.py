@@ -102,6 +102,15 @@ def test_what_would_do_nothing_where_all_architectures_are_checked_is_refused(re
     assert refused("--all-architectures", *option.split()).endswith("give it alone.")
 
 
+def test_architectures_that_there_is_no_room_to_check_are_refused(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    words = refused("--all-architectures")
+    assert "(Not a directory); make room in the folder for temporary files" in words
+
+
 @pytest.mark.parametrize("name", ["", "all rights reserved", "MIT\n"])
 def test_what_is_no_name_of_a_license_is_refused(refused: Refused, tiny_run: Path, tmp_path: Path, name: str) -> None:
     line = refused(tiny_run / "best.pt", "--out", tmp_path / "m", "--license", name)
