@@ -82,9 +82,9 @@ class RequestReader:
         """The images, uint8 [n, 32, 32, 3] with n >= 1, and the options of a request.
 
         Tells `arrived` how many images there are: one when the body is there, all when it has been parsed. `check` may
-        raise a Refusal of the options before the pictures are decoded. Raises Unreadable, TooLarge, UnsupportedType,
-        Unacceptable or Busy, and DeadlinePassed when it takes longer than until `deadline`, a time of the event loop's
-        clock.
+        raise a Refusal of the options, in whatever thread, before the images are looked at. Raises Unreadable,
+        TooLarge, UnsupportedType, Unacceptable or Busy, and DeadlinePassed when it takes longer than until `deadline`,
+        a time of the event loop's clock.
         """
         allowance = Allowance(deadline - asyncio.get_running_loop().time())
         # The first of a name counts. Starlette's headers are looked for one by one, in text made anew for each.
@@ -101,9 +101,8 @@ class RequestReader:
                 await self._fill(body, request, headers.get(b"content-length", b"0"))
                 arrived(1)
                 threads = self._threads if body.size > _INLINE_BYTES and media_type != RAW else None
-                opened = await run(threads, self._parse, media_type, body.join(), content_type, query, allowance)
+                opened = await run(threads, self._parse, media_type, body.join(), content_type, query, check, allowance)
                 arrived(len(opened.images))
-                check(opened.options)
                 return await run(self._decoder(opened, body.size), decode_all, opened, allowance), opened.options
         except TimeoutError:
             raise DeadlinePassed("The request did not arrive, or could not be decoded, before the deadline.") from None
@@ -145,13 +144,15 @@ class RequestReader:
         trace.received()
 
     def _parse(
-        self, media_type: str, body: bytes, content_type: str, query: Mapping[str, str], allowance: Allowance
+        self,
+        media_type: str,
+        body: bytes,
+        content_type: str,
+        query: Mapping[str, str],
+        check: Callable[[Options], object],
+        allowance: Allowance,
     ) -> Opened:
         limit = self._settings.max_images
-        if media_type == RAW:
-            pixels = decode_raw(body)
-            self._check_count(len(pixels))
-            return Opened(pixels, parse_options(query))
         sources: Sequence[Source] | None = [body]
         fields: Mapping[str, Any] = {}
         if media_type == FORM:
@@ -162,6 +163,11 @@ class RequestReader:
         elif media_type == JSON:
             sources, fields = read_document(body, max_images=limit, options=_OPTIONS)
         options = parse_options(query, fields)
+        check(options)
+        if media_type == RAW:
+            pixels = decode_raw(body)
+            self._check_count(len(pixels))
+            return Opened(pixels, options)
         if sources is None:
             raise Unacceptable(EXPECTED)
         return self._open(sources, options, allowance)

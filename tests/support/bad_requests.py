@@ -220,12 +220,13 @@ OPTIONS = [
     Bad("top_k x in a form", form(part("images", GOOD_PNG), field("top_k", "x")), 422, "unacceptable"),
     Bad("strict perhaps", png(GOOD), 422, "unacceptable", query="strict=perhaps"),
     Bad("an unknown model", png(GOOD), 404, "unknown_model", query="model=nope"),
-    # What no picture can change is said before it is decoded.
-    Bad("an unknown model for half a png", Body(HALF_PNG, "image/png"), 404, "unknown_model", query="model=nope"),
-    Bad("an unknown model for half a png in a form", form(part("images", HALF_PNG), NOPE), 404, "unknown_model"),
+    # What no picture can change is said before it is looked at.
+    Bad("an unknown model for no picture", Body(b"text", "image/png"), 404, "unknown_model", query="model=nope"),
+    Bad("an unknown model for no picture in a form", form(part("images", b"text"), NOPE), 404, "unknown_model"),
     Bad("an unknown model for half a png in json", document([HALF], model="nope"), 404, "unknown_model"),
+    Bad("an unknown model for 3071 bytes", Body(bytes(3071), RAW), 404, "unknown_model", query="model=nope"),
     Bad("top_k 11 for half a png", Body(HALF_PNG, "image/png"), 422, "unacceptable", query="top_k=11"),
-    Bad("top_k 11 for half a png in json", document([HALF], top_k=11), 422, "unacceptable"),
+    Bad("top_k 11 for no base64 in json", document(["?"], top_k=11), 422, "unacceptable"),
     Bad("a path as model", raw(GOOD[None]), 404, "unknown_model", query="model=../cifarnet"),
 ]
 BAD_REQUESTS = [*PICTURES, *FORMS, *DOCUMENTS, *PIXELS, *TYPES, *OPTIONS]
