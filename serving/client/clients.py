@@ -183,8 +183,9 @@ def made(make: Callable[[], T]) -> T:
     try:
         return make()
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        what = str(error).rstrip(".")  # of SOCKS it is a sentence
         raise BadInput(
-            f"A proxy or the certificates of the environment cannot be used: {error}. Set right, or unset, what there "
+            f"A proxy or the certificates of the environment cannot be used: {what}. Set right, or unset, what there "
             "is of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE."
         ) from error
 
