@@ -6,8 +6,7 @@ import resource
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -78,12 +77,7 @@ def write_tiny_data(root: Path, classes: tuple[str, ...] = LABELS) -> Path:
 def command(*arguments: str | Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m ...` as a user would, from the project's folder."""
     module, *options = map(str, arguments)
-    if all(name.startswith(("BENTOML_", "CIFAR_")) for name in environment):
-        done = commands.run(module, options, folder=ROOT, timeout=300, environment=environment)
-    else:  # Python and its libraries read the others while they load
-        line = [sys.executable, "-m", module, *options]
-        variables = {**os.environ, **environment}
-        done = subprocess.run(line, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    done = commands.run(module, options, folder=ROOT, timeout=300, environment=environment)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -177,7 +171,7 @@ class RunningServer:
 class ServerProcess(RunningServer):
     """One that a test started, which can stop it."""
 
-    def __init__(self, process: "commands.Command | subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    def __init__(self, process: commands.Command, url: str, log: Path) -> None:
         super().__init__(url, log)
         self.process = process
 
@@ -201,11 +195,16 @@ def default_bundle_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @contextmanager
 def serving(
-    log: Path, *arguments: str, bento: Path | None = None, shipped: bool = False, **settings: Any
+    log: Path,
+    *arguments: str,
+    bento: Path | None = None,
+    shipped: bool = False,
+    variables: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Iterator[ServerProcess]:
     """Start `bentoml serve` on a free port, with CIFAR_... settings given in lower case; stop it by SIGTERM.
 
-    `arguments` are further ones of the command.
+    `arguments` are further ones of the command, `variables` of its environment.
 
     It serves this checkout, or a built Bento from a folder that is not this checkout. Of the bundles it serves the
     default one alone, unless `bundles` names others, or it is to find the `shipped` ones by itself, as a Bento does.
@@ -217,18 +216,13 @@ def serving(
         port = probe.getsockname()[1]
     environment = {f"CIFAR_{name.upper()}": str(value) for name, value in settings.items()}
     environment["BENTOML_HOME"] = str(log.parent / "bentoml")  # two under one home delete each other's metrics
+    environment |= variables or {}
     line = ["serve", "--host", "127.0.0.1", "--port", str(port), *arguments, *([str(bento)] if bento else [])]
     folder = log.parent if bento else ROOT
-    process: commands.Command | subprocess.Popen[bytes]
     with log.open("w") as output:
-        if bento or "PYTHONPATH" in os.environ:  # its modules are others than those of the tests
-            everything = {**os.environ, **environment}
-            whole = [sys.executable, "-m", "bentoml", *line]
-            process = subprocess.Popen(whole, cwd=folder, env=everything, stdout=output, stderr=output)
-        else:
-            process = commands.Command(
-                "bentoml", line, folder=folder, stdout=output, stderr=output, environment=environment
-            )
+        process = commands.Command(
+            "bentoml", line, folder=folder, stdout=output, stderr=output, environment=environment
+        )
     try:
         yield ServerProcess(process, f"http://127.0.0.1:{port}", log)
     finally:

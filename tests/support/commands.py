@@ -1,15 +1,21 @@
-"""A command in a process of its own that need not load torch first, which takes longer than what most commands do."""
+"""A command in a process of its own that need not load torch first, which takes longer than what most commands do.
+
+What Python and its libraries read while they load is that of the tests then: a command that is given other variables,
+or runs elsewhere, where its modules are others, begins with a Python that has loaded nothing.
+"""
 
 import os
 import resource
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing import get_context, set_start_method
+from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from subprocess import CompletedProcess
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
@@ -21,6 +27,8 @@ _LOADED = (
     *("onnxruntime.quantization", "tensorboard", "training.loop", "export.bundle"),
     *("bentoml_cli.cli", "bentoml_cli.serve", "circus.arbiter", "uvicorn.middleware.proxy_headers"),
 )
+_ROOT = Path(__file__).parents[2]  # whose modules are loaded
+_READ_LATER = ("BENTOML_", "CIFAR_")  # variables that are read when the command runs
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(list(_LOADED))
 
@@ -40,10 +48,20 @@ class Command:
         limits: Mapping[int, int] | None = None,
     ) -> None:
         """`environment` comes on top of this process's; `limits` are of `resource`'s kind, in its units."""
-        streams = {1: _Inherited(stdout), 2: _Inherited(stderr)}
-        own = (folder, {**os.environ, **(environment or {})}, limits or {}, streams)
-        self._process = _forks.Process(target=_become, args=(module, arguments, *own))
-        self._process.start()
+        given = environment or {}
+        variables = {**os.environ, **given}
+        self._process: ForkServerProcess | _Fresh
+        if folder == _ROOT and all(name.startswith(_READ_LATER) for name in given):
+            streams = {1: _Inherited(stdout), 2: _Inherited(stderr)}
+            own = (module, arguments, folder, variables, limits or {}, streams)
+            self._process = _forks.Process(target=_become, args=own)
+            self._process.start()
+        else:
+            assert not limits, "a Python that loads torch itself needs room of its own"
+            line = [sys.executable, "-m", module, *arguments]
+            self._process = _Fresh(
+                line, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            )
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -74,6 +92,18 @@ class Command:
         if error:
             self._process.kill()
         self.wait()
+
+
+class _Fresh(subprocess.Popen[bytes]):
+    """A Python that has loaded nothing, as a process of `multiprocessing`."""
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout)
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.poll()
 
 
 class Followed(Command):
@@ -107,7 +137,7 @@ def run(
     timeout: float,
     environment: Mapping[str, str] | None = None,
     limits: Mapping[int, int] | None = None,
-) -> "CompletedProcess[str]":
+) -> "subprocess.CompletedProcess[str]":
     """What `python -m module` does in `folder`, and says; `timeout` in seconds. Raises TimeoutError."""
     with TemporaryFile("w+") as said, TemporaryFile("w+") as complained:
         streams = {"stdout": said, "stderr": complained}
@@ -119,7 +149,7 @@ def run(
             raise TimeoutError(f"{module} {arguments}: {error}\n{complained.read()}") from None
         said.seek(0)
         complained.seek(0)
-        return CompletedProcess([module, *arguments], exit_code, said.read(), complained.read())
+        return subprocess.CompletedProcess([module, *arguments], exit_code, said.read(), complained.read())
 
 
 class _Inherited:

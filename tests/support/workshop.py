@@ -80,4 +80,8 @@ class Workshop:
             yield server
         finally:
             os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise

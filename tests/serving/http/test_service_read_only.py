@@ -4,7 +4,6 @@ from ast import literal_eval
 from pathlib import Path
 
 import httpx
-import pytest
 from bodies import assert_right, form, part, pictures, png, post, raw
 from conftest import serving
 
@@ -32,22 +31,19 @@ sys.addaudithook(watch)
 """
 
 
-def test_the_server_writes_into_temporary_folders_and_asks_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_writes_into_temporary_folders_and_asks_nobody(tmp_path: Path) -> None:
     watch, temporary, home, report = (tmp_path / name for name in ("watch", "temporary", "home", "report"))
     for folder in (watch, temporary, home):
         folder.mkdir()
     (watch / "sitecustomize.py").write_text(WATCH)
-    for name, value in {
-        "PYTHONPATH": watch,
-        "WATCHED": report,
-        "TMPDIR": temporary,
-        "HOME": home,
+    variables = {
+        "PYTHONPATH": str(watch),
+        "WATCHED": str(report),
+        "TMPDIR": str(temporary),
+        "HOME": str(home),
         "PYTHONDONTWRITEBYTECODE": "1",
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    with serving(temporary / "log", shipped=True) as server:
+    }
+    with serving(temporary / "log", shipped=True, variables=variables) as server:
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=30) as client:
             for body in (raw(pictures(3)), png(pictures(1)[0]), form(part("images", bytes(10)))):

@@ -160,10 +160,14 @@ def test_a_server_that_looks_for_changes_of_its_files_stops_like_any_other(tmp_p
         server.wait_until_ready()
 
 
-def test_a_worker_whose_engine_does_not_come_back_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HANGING)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    with serving(tmp_path / "log", timeout=1, client_timeout=1) as server:
+def changed(folder: Path, change: str) -> dict[str, str]:
+    """Variables for a server whose Pythons begin with that."""
+    (folder / "sitecustomize.py").write_text(change)
+    return {"PYTHONPATH": f"{folder}:{ROOT}"}
+
+
+def test_a_worker_whose_engine_does_not_come_back_is_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", timeout=1, client_timeout=1, variables=changed(tmp_path, HANGING)) as server:
         server.wait_until_ready()
         (worker,) = workers(server)
         with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -181,15 +185,10 @@ def test_a_worker_whose_engine_does_not_come_back_is_replaced(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("containerized", [False, True])
-def test_after_a_worker_was_killed_the_server_answers_again_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, containerized: bool
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(PUT_BACK)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    if containerized:
-        monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")
+def test_after_a_worker_was_killed_the_server_answers_again_soon(tmp_path: Path, containerized: bool) -> None:
+    variables = changed(tmp_path, PUT_BACK) | ({"BENTOML_CONTAINERIZED": "true"} if containerized else {})
     started = time.monotonic()
-    with serving(tmp_path / "log") as server:
+    with serving(tmp_path / "log", variables=variables) as server:
         server.wait_until_ready()
         start = time.monotonic() - started
         (worker,) = workers(server)
