@@ -169,6 +169,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All workers' numbers in Prometheus' text format."""
+        self._tally.write_names()
         return generate_latest(Sums(self._folder))
 
 

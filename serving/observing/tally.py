@@ -51,10 +51,11 @@ class Tally:
         self._names.touch()
         self._entries = {entry.key: entry for entry in read_entries(self._names)}
         self._used = max((entry.first + entry.count for entry in self._entries.values()), default=0)
+        self._unwritten: list[str] = []  # names for which the disk had no room
         self._pages: dict[int, Cells] = {}
         for entry in self._entries.values():
             if entry.live:  # of the process that had the file before
-                self._map(entry)[:] = memoryview(bytes(entry.count * _CELL)).cast("d")
+                self._clear(entry)
 
     def cells(self, key: Key, size: int, *, live: bool = False) -> Cells:
         """The `size` numbers of `key`, 0 when they are new. At most 8192."""
@@ -62,6 +63,7 @@ class Tally:
             with self._lock:
                 if key not in self._entries:
                     self._add(key, size, live)
+                    self._write_names()
                 return self._map(self._entries[key])
         except OSError as error:  # a full disk must not fail a request
             logger.error("%s is not counted: %s", key, error)
@@ -72,11 +74,29 @@ class Tally:
         if self._used % in_page + size > in_page:
             self._used += -self._used % in_page
         entry = Entry(key, self._used, size, live)
-        self._map(entry)  # before its name is known: who reads the name finds the numbers
-        with self._names.open("a") as names:
-            names.write(f"\n{json.dumps([key, entry.first, size, live])}")  # half a line may stand before it
+        self._clear(entry)  # before its name is known: who reads the name finds the numbers
+        self._unwritten.append(f"\n{json.dumps([key, entry.first, size, live])}")  # half a line may stand before it
         self._entries[key] = entry
         self._used += size
+
+    def write_names(self) -> None:
+        """Make known what is counted since the disk was full, if it is not any more."""
+        with self._lock:
+            self._write_names()
+
+    def _write_names(self) -> None:
+        if not self._unwritten:
+            return
+        try:
+            with self._names.open("a") as names:
+                names.writelines(self._unwritten)
+        except OSError as error:
+            logger.error("%d new numbers are not in /metrics until they can be named: %s", len(self._unwritten), error)
+        else:
+            self._unwritten.clear()
+
+    def _clear(self, entry: Entry) -> None:
+        self._map(entry)[:] = memoryview(bytes(entry.count * _CELL)).cast("d")
 
     def _map(self, entry: Entry) -> Cells:
         page, first = divmod(entry.first, _PAGE // _CELL)
@@ -96,7 +116,8 @@ def read(folder: Path) -> Iterator[dict[Key, list[float]]]:
         numbers = names.with_suffix(".numbers")
         alive = is_locked(numbers)
         entries = read_entries(names)  # before the numbers, which are there when the name is
-        cells: Cells = memoryview(numbers.read_bytes()).cast("d")
+        content = memoryview(numbers.read_bytes())
+        cells: Cells = content[: len(content) // _CELL * _CELL].cast("d")  # a full disk may have ended it within one
         yield {
             entry.key: list(cells[entry.first : entry.first + entry.count])
             for entry in entries

@@ -13,12 +13,15 @@ from conftest import ROOT
 from serving.observing.tally import Tally, read
 
 COUNT_AND_DIE = """
-import os, signal, sys
+import os, resource, signal, sys
 from pathlib import Path
 from serving.observing.tally import Tally
 tally = Tally(Path(sys.argv[1]))
 tally.cells(("count", "a"), 3)[1] += 5
 tally.cells(("gauge",), 1, live=True)[0] = 7
+full = Path(sys.argv[1], "0.names").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (full, full))
+tally.cells(("nobody knows its name",), 1)[0] = 9
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -39,6 +42,7 @@ def test_the_next_process_goes_on_with_the_file_of_a_dead_one(tmp_path: Path) ->
     tally = Tally(tmp_path)
     (counted,) = read(tmp_path)
     assert counted == {("count", "a"): [0, 10, 0], ("gauge",): [0]}
+    assert tally.cells(("new",), 1)[0] == 0
     tally.cells(("count", "a"), 3)[2] += 1
     (counted,) = read(tmp_path)
     assert counted["count", "a"] == [0, 10, 1]
@@ -75,15 +79,18 @@ def full_disk(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("missing", [1, 20_000])
-def test_a_disk_that_was_full_for_a_moment_loses_no_more_than_what_came_then(tmp_path: Path, missing: int) -> None:
+def test_a_disk_that_was_full_for_a_moment_loses_no_more_than_what_had_no_room(tmp_path: Path, missing: int) -> None:
     tally = Tally(tmp_path)
     tally.cells((LONG,), 1)[0] = 1
     with full_disk(2 * (tmp_path / "0.names").stat().st_size - missing):  # of the next name's bytes
         tally.cells((LONG.upper(),), 1)[0] = 1
         tally.cells(("a page of its own",), 8192)[0] = 1
+        assert list(read(tmp_path)) == [{(LONG,): [1]}]
+    tally.write_names()
+    assert list(read(tmp_path)) == [{(LONG,): [1], (LONG.upper(),): [1]}]
     tally.cells(("after",), 8192)[0] = 1
     (counted,) = read(tmp_path)
-    assert {name: values[0] for (name,), values in counted.items()} == {LONG: 1, "after": 1}
+    assert {name: values[0] for (name,), values in counted.items()} == {LONG: 1, LONG.upper(): 1, "after": 1}
 
 
 def test_a_name_that_is_being_written_is_not_read(tmp_path: Path) -> None:
