@@ -21,7 +21,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -33,6 +33,7 @@ from serving.http.answer import bad_request
 from serving.http.flow import Flow
 from serving.http.header_limit import TOO_LONG, HeaderLimit
 from serving.http.pairing import Pairing
+from serving.http.turn import Turn
 from serving.http.upgrade import Parser
 from serving.observing.request_id import HEADER
 
@@ -62,8 +63,7 @@ class Connection(HttpToolsProtocol):
         self.app = Connection.wrap_app(self.app)
         self.parser = Parser(self)
         self.access_log = False  # whose lines nobody reads; ours are in serving/observing/log.py
-        self._answering: RequestResponseCycle | None = None  # `cycle` is the newest, which may have to wait for it
-        self._task: asyncio.Task[object] | None = None  # that answers it, once it has begun
+        self._turn = Turn()
         self._crowded = False
         self._lingering = False
         self._header_limit = HeaderLimit()
@@ -82,22 +82,13 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._silent.stop()
         self._unread.stop()
-        self._leave()
+        self._turn.leave()
         cast(Pairing, self.transport).forget()  # or uvicorn, which closes it once more, would let it linger
         super().connection_lost(exc)
         # Requests that were not begun hold on to this connection, and would until the collector comes.
         self.pipeline.clear()
         self.cycle = None  # type: ignore[assignment]
         self._unset_keepalive_if_required()  # which uvicorn forgets where the client reset the connection
-
-    def _leave(self) -> None:
-        """End the request that is being answered, whose client has gone; uvicorn tells the newest that it has."""
-        if self._answering is not None and not self._answering.response_complete:
-            self._answering.disconnected = True
-            self._answering.message_event.set()
-            if self._task is not None:
-                self._task.cancel()
-        self._answering = None
 
     def data_received(self, data: bytes) -> None:
         self._parse(self.flow.later + data)
@@ -170,17 +161,8 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering, self._task = cycle, None
-        super()._start_asgi_task(cycle, partial(self._answer, app, cycle))
-
-    async def _answer(self, app: Any, cycle: RequestResponseCycle, scope: Any, receive: Any, send: Any) -> None:
-        """Until the client goes: nobody should compute for it. To wait for that, as ASGI has it, takes a task more."""
-        self._task = asyncio.current_task()
-        try:
-            await app(scope, receive, partial(send_unasked, cycle) if cycle.waiting_for_100_continue else send)
-        except asyncio.CancelledError:
-            if not cycle.disconnected:
-                raise
+        self._turn.cycle, self._turn.task = cycle, None
+        super()._start_asgi_task(cycle, partial(self._turn.answer, app, cycle))
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -247,7 +229,7 @@ class Connection(HttpToolsProtocol):
         if self._owes_an_answer():
             self._unreadable = msg
             return
-        broken = self._broken()
+        broken = self._turn.in_body
         if broken is not None and broken.response_started:  # who reads a second answer takes it for the next request's
             self._close()
             return
@@ -255,19 +237,15 @@ class Connection(HttpToolsProtocol):
         name = Connection.unreadable(refusal, broken.scope if broken else {"client": self.client})
         self.transport.write(bad_request(refusal, [*self.server_state.default_headers, (HEADER, name)]))
         self._unreadable = msg
-        self._leave()
+        self._turn.leave()
         self.transport.close()  # or it lingers
 
     def _owes_an_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet."""
-        answering = self._answering
+        answering = self._turn.cycle
         if answering is None or answering.response_complete:
             return False
         return bool(self.pipeline) or not answering.more_body
-
-    def _broken(self) -> RequestResponseCycle | None:
-        """The request whose body is being read, if one is."""
-        return self._answering if self._answering is not None and self._answering.more_body else None
 
     def _close(self) -> None:
         if not self.transport.is_closing():
@@ -286,7 +264,7 @@ class Connection(HttpToolsProtocol):
         self._silent.set(self.seconds, self._close)
         if self.pipeline:
             self.pipeline.clear()
-            self.cycle = cast(RequestResponseCycle, self._answering)
+            self.cycle = cast(RequestResponseCycle, self._turn.cycle)
         self.flow.later = b""
         self.flow.resume_reading()
         if self.transport.can_write_eof():  # not where it is encrypted
@@ -296,7 +274,7 @@ class Connection(HttpToolsProtocol):
 
     def _more_comes(self) -> bool:
         """Whether a client who has its answer has sent more, or will."""
-        answered = self._answering
+        answered = self._turn.cycle
         if answered is None:
             return self._unreadable is not None
         ahead = self.pipeline or self.flow.later or self.flow.read_paused or self._unreadable is not None
@@ -309,13 +287,3 @@ class Connection(HttpToolsProtocol):
             with socket.socket(fileno=os.dup(fd)) as same:
                 same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         self.transport.abort()
-
-
-def send_unasked(cycle: RequestResponseCycle, message: Any) -> Awaitable[None]:
-    """As uvicorn does, but end the connection of a client who asked leave to send its body and did not get it.
-
-    Nobody knows whether it will send the body all the same (RFC 9110, section 10.1.1).
-    """
-    if cycle.waiting_for_100_continue and cycle.more_body:
-        cycle.keep_alive = False
-    return cycle.send(message)
