@@ -5,17 +5,15 @@ import logging
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from conftest import ROOT, command
 from damaged import copy_bundle
-from safetensors import safe_open
+from exported import READERS, holding
 from torch import nn
 
 from cifar_models.bundle import open_bundle
@@ -30,7 +28,6 @@ from export.int8_file import export_int8
 from export.onnx_file import OPSET, export_onnx
 from export.reference import run_reference, weights_sha256
 from export.safetensors_file import load_safetensors
-from export.torchscript_file import quiet_torchscript
 
 TESTED = {"onnx-fp32", "onnx-int8", "torchscript-fp32"}  # one for each library and precision
 FLOATS = [key for key in FORMATS if key.endswith("fp32")]
@@ -136,77 +133,14 @@ def test_the_int8_file_quantises_weights_by_channel_and_leaves_both_ends_float(t
     assert list(softmax.output) == ["probabilities"]
 
 
-def contents(path: Path) -> dict[str, bytes]:
-    """A file's bytes, and, as some formats compress them, those of every member if it is an archive."""
-    found = {path.name: path.read_bytes()}
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            found |= {f"{path.name}/{name}": archive.read(name) for name in archive.namelist()}
-    return found
-
-
-def holding(traces: list[str], bundle: Path) -> list[str]:
-    """The files, and members of files, in which one of the traces is found."""
-    found = [contents(path) for path in bundle.iterdir()]
-    return [name for file in found for name, data in file.items() if any(trace.encode() in data for trace in traces)]
-
-
 def test_no_file_holds_a_path_of_this_machine(tiny_bundle: Path) -> None:
     assert holding([str(ROOT), "site-packages", sys.prefix, str(tiny_bundle.parent)], tiny_bundle) == []
-
-
-def test_no_file_says_where_the_networks_lay_that_it_learned_from(
-    tiny_run: Path, tiny_data: Path, tmp_path: Path
-) -> None:
-    checkpoint = load_checkpoint(tiny_run / "best.pt")
-    ancestors = {
-        "start": f"{tmp_path}/big/last.pt",
-        "teachers": f"{tmp_path}/big/best.pt,{ROOT}/runs/near/best.pt,runs/typed/best.pt",
-    }
-    replace(checkpoint, recipe=checkpoint.recipe | ancestors).save(tmp_path / "best.pt")
-    formats = ["--formats", "torchscript-fp32"]
-    command("export", tmp_path / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
-    assert holding([str(ROOT), str(tmp_path)], tmp_path / "m") == []
-    recipe = open_bundle(tmp_path / "m").manifest.origin.recipe
-    assert recipe["start"] == "big/last.pt"
-    assert recipe["teachers"] == "big/best.pt,runs/near/best.pt,runs/typed/best.pt"
 
 
 @pytest.mark.parametrize("key", ["torchscript-fp32", "torch-export-fp32"])
 def test_an_archive_holds_nothing_that_depends_on_the_code_that_asked_for_it(tiny_bundle: Path, key: str) -> None:
     with zipfile.ZipFile(tiny_bundle / FORMATS[key].file) as archive:
         assert [name for name in archive.namelist() if name.endswith((".debug_pkl", "serialization_id"))] == []
-
-
-def read_onnx(path: Path) -> dict[str, str]:
-    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-
-
-def read_torchscript(path: Path) -> dict[str, str]:
-    extra = {"metadata.json": ""}
-    with quiet_torchscript():
-        torch.jit.load(path, _extra_files=extra)  # type: ignore[no-untyped-call]
-    return dict(json.loads(extra["metadata.json"]))
-
-
-def read_torch_export(path: Path) -> dict[str, str]:
-    extra = {"metadata.json": ""}
-    torch.export.load(path, extra_files=extra)
-    return dict(json.loads(extra["metadata.json"]))
-
-
-def read_safetensors(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="np") as file:
-        return dict(file.metadata())
-
-
-# By the libraries themselves, as somebody without this package would.
-READERS = {
-    "onnx": read_onnx,
-    "torchscript": read_torchscript,
-    "torch-export": read_torch_export,
-    "safetensors": read_safetensors,
-}
 
 
 def test_every_file_describes_itself_as_the_manifest_does(tiny_bundle: Path, manifest: Manifest) -> None:
@@ -296,43 +230,3 @@ def test_the_card_says_what_the_manifest_says(tiny_bundle: Path, manifest: Manif
         assert f"{artifact.evaluations[-1].accuracy:.2%}" in card
     assert all(label in card for label in manifest.labels)
     assert all(check.name in card for artifact in manifest.artifacts for check in artifact.parity.checks)
-
-
-def test_some_formats_can_be_left_out(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    formats = ("--formats", "safetensors-fp32", "torchscript-fp32")  # in any order
-    done = command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, *formats)
-    graph, weights = open_bundle(tmp_path / "m").manifest.artifacts
-    assert (graph.key, weights.key) == ("torchscript-fp32", "safetensors-fp32")
-    assert [evaluation.split for evaluation in graph.evaluations] == [
-        "validation",
-        "test",
-    ]  # of its kind it is the first
-    assert "memory layouts" in done.stdout  # the table of what was compared
-    assert done.stdout.endswith(f"  make serve, with CIFAR_BUNDLES={tmp_path} and CIFAR_MODEL=m\n")
-    command("export.verify", tmp_path / "m")
-
-
-def test_a_bundle_is_utf_8_whatever_the_locale(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(tiny_run / "best.pt")
-    replace(checkpoint, data_name="Käse").save(tmp_path / "best.pt")
-    line = (
-        "export",
-        tmp_path / "best.pt",
-        "--out",
-        tmp_path / "m",
-        "--data",
-        tiny_data,
-        "--formats",
-        "torchscript-fp32",
-    )
-    command(*line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")  # which is ASCII alone
-    assert open_bundle(tmp_path / "m").manifest.origin.data == "Käse"
-    command("export.verify", tmp_path / "m")
-
-
-def test_the_int8_file_can_be_the_only_one(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    command("export", tiny_run / "best.pt", "--out", tmp_path / "m", "--data", tiny_data, "--formats", "onnx-int8")
-    (artifact,) = open_bundle(tmp_path / "m").manifest.artifacts
-    assert artifact.key == "onnx-int8"
-    assert not (tmp_path / "m" / FORMATS["onnx-fp32"].file).exists()
-    command("export.verify", tmp_path / "m")

@@ -42,9 +42,6 @@ class Undefined(Classifier):
         return super().logits(images) * torch.nan
 
 
-WRONG = [Reversed, NormalisedTwice, DroppingOut, Comparing, Undefined]
-
-
 class InOneLayout(Classifier):
     """Right for tensors whose axes lie in memory as they are counted, and for no others."""
 

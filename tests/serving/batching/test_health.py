@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from batching import settle
 from schedules import Clock
 
 from cifar_models.bundle import Probabilities
@@ -54,11 +55,6 @@ class SelfTest:
 
 def never() -> None:
     raise AssertionError("it is too early to give up")
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def test_three_failed_batches_in_a_row_break_an_engine_and_a_passed_self_test_mends_it(

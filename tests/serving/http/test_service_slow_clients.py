@@ -13,6 +13,7 @@ import pytest
 from bad_requests import GOOD_JPEG, insert
 from bodies import assert_right, form, part, pictures, post, raw
 from conftest import ServerProcess, serving
+from memory import resident_memory
 from metrics_text import Figures, grown
 from wire import connected, dribble, hangs_up, post_head, read_to_end, wait_for_hangup
 
@@ -88,22 +89,16 @@ CHUNKED = b"POST /classify HTTP/1.1\r\nContent-Type: image/png\r\nTransfer-Encod
 def test_what_stands_around_bodies_and_has_no_end_is_not_kept(
     impatient: ServerProcess, begun: bytes, endless: bytes
 ) -> None:
-    start, sent, before, most = monotonic(), 0, memory(impatient), 0
+    start, sent, before, most = monotonic(), 0, resident_memory(impatient), 0
     with connected(impatient) as connection, suppress(ConnectionResetError, BrokenPipeError):
         connection.sendall(begun)
         while sent < 10**11:
             for _ in range(50):
                 sent += connection.send(endless * 100_000)
-            most = max(most, memory(impatient))
+            most = max(most, resident_memory(impatient))
     assert monotonic() - start < LIMIT + SLACK
     assert sent > KEPT
     assert most - before < KEPT
-
-
-def memory(server: ServerProcess) -> int:
-    """Bytes of all its processes."""
-    parent = psutil.Process(server.process.pid)
-    return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
 
 
 def test_a_body_that_does_not_end_is_answered_and_closed(impatient: ServerProcess) -> None:
