@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from cifar_models.errors import InputError
 
@@ -56,20 +56,38 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
             sys.stdout.flush()  # here a reader that has gone is still noticed
         sys.exit(code)
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")  # at once: several processes may share the terminal
+        complain(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
+        complain(f"\n{interrupted}")
         sys.exit(130)
     except BrokenPipeError:  # whoever read what is printed has gone
-        end_output()
+        end_output(sys.stdout)
         sys.exit(141)
     except OSError as error:
         if error.errno != errno.ENOSPC or not is_output_full():
             raise
-        sys.stderr.write(f"error: What is printed cannot be written ({error.strerror}); make room where it goes.\n")
-        end_output()
+        complain(f"error: What is printed cannot be written ({error.strerror}); make room where it goes.")
+        end_output(sys.stdout)
         sys.exit(2)
+
+
+def say(line: str) -> None:
+    """Print it at once, while a run has still much to do. Where the terminal has gone, the run goes on in silence."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        end_output(sys.stdout, sys.stderr)
+
+
+def complain(line: str) -> None:
+    """Write it to stderr, at once: several processes may share it. Where that cannot be, the exit code is to tell."""
+    try:
+        sys.stderr.write(f"{line}\n")
+    except OSError:  # a full disk, a terminal that has gone: what else is printed often goes there too
+        end_output(sys.stdout, sys.stderr)
 
 
 def is_output_full() -> bool:
@@ -81,6 +99,8 @@ def is_output_full() -> bool:
     return False
 
 
-def end_output() -> None:
-    """Let nothing more be printed, what the interpreter still has to write at its end neither."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def end_output(*streams: TextIO) -> None:
+    """Let nothing more be written to them, what the interpreter still has to write at its end neither."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from traceback import clear_frames
 
 import torch
 
-from cifar_models.command import Parser, run_command
+from cifar_models.command import Parser, complain, run_command, say
 from cifar_models.dataset import default_name, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
@@ -83,10 +82,10 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
             if options.data_name not in (None, run.data_name):
                 raise InputError(f"{folder} calls its data {run.data_name!r}; go on without --data-name.")
         if world.is_first:
-            print(describe(trainer, run), flush=True)
+            say(describe(trainer, run))
         code = train(trainer, run, stop)
     if code == 0 and world.is_first:
-        print(f"\nThe best epoch is {run.best}. Next:\n{next_commands(run, options.data)}")
+        say(f"\nThe best epoch is {run.best}. Next:\n{next_commands(run, options.data)}")
     return code
 
 
@@ -133,7 +132,7 @@ def train(trainer: Trainer, run: Run, stop: StopRequest) -> int:
     except Stopped:
         if trainer.world.is_first:
             where = f"step {trainer.step} of epoch {trainer.epoch + 1}"
-            print(f"\nStopped, and saved at {where}. The same command with --resume goes on.", file=sys.stderr)
+            complain(f"\nStopped, and saved at {where}. The same command with --resume goes on.")
         return stop.exit_code
     return 0
 

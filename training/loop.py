@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cifar_models.command import say
 from cifar_models.errors import InputError
 from training.model import compiling
 from training.run import EpochMetrics, Run
@@ -37,7 +38,7 @@ def fit(trainer: Trainer, run: Run, stop: StopRequest) -> None:
             with trainer.enough_memory(), compiling():
                 metrics, losses, correct = fit_epoch(trainer, run, vote)
             trainer.world.first(partial(keep_epoch, trainer, run, metrics, losses, correct))
-        except InputError:
+        except (InputError, OSError):  # this of what is printed, as where the reader has gone
             if trainer.world.is_first:
                 run.save_best()  # the trainer itself stands in the middle of what failed
             raise
@@ -53,7 +54,7 @@ def keep_epoch(trainer: Trainer, run: Run, metrics: EpochMetrics, losses: Tensor
     with trainer.enough_memory():
         write_epoch(run, metrics, losses, correct, trainer)
         run.save_epoch(trainer, metrics)
-    print(f"{metrics}{time_left(run)}", flush=True)
+    say(f"{metrics}{time_left(run)}")
 
 
 def time_left(run: Run) -> str:

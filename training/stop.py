@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop can honour between two steps, by all processes at the same one."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request that the loop can honour between two steps, all processes at the same one."""
 
 import signal
 import time
@@ -12,7 +12,10 @@ _VOTE_SECONDS = 0.5  # between two votes: each makes the devices wait
 
 
 class StopRequest:
-    """Set by the first signal; a second one stops at once, as it would have without us."""
+    """Set by the first signal; a second one stops at once, as it would have without us, but for SIGHUP.
+
+    Of that one a single closed terminal sends several: the shell does, and as it ends the system again.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -22,7 +25,7 @@ class StopRequest:
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
 
     @property
     def exit_code(self) -> int:
@@ -32,9 +35,11 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Catch SIGINT and SIGTERM for the length of the block."""
+    """Catch SIGINT, SIGTERM and SIGHUP for the length of the block; under nohup, which ignores it, not SIGHUP."""
     request = StopRequest()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
     before = {number: signal.signal(number, request.receive) for number in signals}
     try:
         yield request

@@ -1,15 +1,16 @@
 """A run that something stops: signals, a folder that is taken, a disk that is full; and how it goes on."""
 
+import os
+import pty
 import resource
 import shutil
 import signal
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Followed
+from commands import Command, Followed
 from conftest import OWN_PROCESS, ROOT, command, on_a_full_disk, started
 from small_runs import assert_same, contents, few_images
 
@@ -17,6 +18,7 @@ from cifar_models.checkpoint import load_checkpoint
 from cifar_models.errors import InputError
 from training.recipes import RECIPES
 from training.run import EpochMetrics, Run
+from training.stop import stop_request
 from training.trainer import ELSEWHERE, Trainer
 from training.world import World
 
@@ -38,17 +40,19 @@ def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run, stopped inside its second epoch."""
+    """The same run, whose terminal had gone from the start, and which its SIGHUP stopped inside its second epoch."""
     folder = tmp_path_factory.mktemp("runs") / "stopped"
-    stop_inside_an_epoch(folder, tiny_data, signal.SIGTERM)
+    ours, its = pty.openpty()
+    line = list(map(str, signalled(folder, tiny_data, signal.SIGHUP)))
+    with Command("signalled", line, folder=ROOT, stdout=its, stderr=its) as process:
+        os.close(its)
+        os.close(ours)  # from here on, what it prints is an error of input or output
+        assert process.wait() == 128 + signal.SIGHUP
     return folder
 
 
-def stop_inside_an_epoch(
-    folder: Path, data: Path, number: signal.Signals, **environment: str
-) -> "subprocess.CompletedProcess[str]":
-    line = (f"{number.value}", f"{STEPS}", "0", *RECIPE[1:], "--data", data, "--out", folder)
-    return command("signalled", *line, check=False, **environment)
+def signalled(folder: Path, data: Path, number: signal.Signals) -> tuple[str | Path, ...]:
+    return (f"{number.value}", f"{STEPS}", "0", *RECIPE[1:], "--data", data, "--out", folder)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -58,12 +62,23 @@ def test_a_signal_inside_an_epoch_saves_the_run_and_says_how_it_goes_on(
     own = (
         {"PYTHONPATH": str(ROOT / "tests" / "support")} if number == signal.SIGTERM else {}
     )  # an interpreter that ends by itself
-    done = stop_inside_an_epoch(tmp_path / "run", tiny_data, number, **own)
+    done = command("signalled", *signalled(tmp_path / "run", tiny_data, number), check=False, **own)
     assert done.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert done.stderr == "\nStopped, and saved at step 21 of epoch 2. The same command with --resume goes on.\n"
     saved = load_checkpoint(tmp_path / "run" / "last.pt")
     assert saved.training_state["epoch"] == saved.epoch == len(saved.history) == 1
     assert len(saved.training_state["losses"]) == saved.training_state["step"] == 21
+
+
+def test_what_nohup_lets_a_run_ignore_it_goes_on_ignoring() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_request() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_half_an_epoch_is_not_evaluated_as_an_epoch(stopped: Path, tiny_data: Path) -> None:

@@ -1,5 +1,6 @@
 """When a run writes its checkpoints: not after every epoch where that would take longer than the training."""
 
+import errno
 import math
 from copy import deepcopy
 from dataclasses import replace
@@ -75,7 +76,16 @@ def test_a_run_that_is_stopped_after_it_diverged_is_not_saved(run: Run, monkeypa
     assert list(run.folder.iterdir()) == []
 
 
-def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("failure", "kind", "words"),
+    [
+        (MemoryError(), InputError, r"has no memory .* in another folder \(--out\) if this one holds a checkpoint\."),
+        (OSError(errno.ENOSPC, "No space left"), OSError, "No space left"),  # for what is printed
+    ],
+)
+def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type[Exception], words: str
+) -> None:
     trainer = Trainer(RECIPE, *run.split(), torch.device("cpu"), World())
     found = iter([(1.0, accuracy) for accuracy in (*ACCURACIES[:2], 0.6)])
     monkeypatch.setattr(Trainer, "validate", lambda _: next(found))
@@ -84,13 +94,11 @@ def test_a_run_that_cannot_keep_an_epoch_leaves_its_best_one(run: Run, monkeypat
 
     def checkpoint(run: Run, trainer: Trainer) -> Checkpoint:
         if trainer.epoch == 3:
-            raise MemoryError
+            raise failure
         return keep(run, trainer)
 
     monkeypatch.setattr(Run, "checkpoint", checkpoint)
-    with pytest.raises(
-        InputError, match=r"has no memory .* in another folder \(--out\) if this one holds a checkpoint\."
-    ):
+    with pytest.raises(kind, match=words):
         fit(trainer, run, StopRequest())
     assert load_checkpoint(run.best).epoch == 2
 

@@ -154,6 +154,8 @@ def test_a_disk_too_full_for_what_is_printed_is_said_in_one_line(tiny_data: Path
     run = (*SMALL, "--epochs", "1", "--data", str(tiny_data), "--out", str(tmp_path / "run"))
     for options in (["--list"], [*run]):
         with Path("/dev/full").open("w") as full, TemporaryFile("w+") as errors:
+            both = Command("training.fit", options[:1], folder=ROOT, stdout=full, stderr=full)
+            assert both.wait() == 2  # of --list, and of an option without its value
             process = Command("training.fit", options, folder=ROOT, stdout=full, stderr=errors)
             assert process.wait() == 2
             errors.seek(0)
