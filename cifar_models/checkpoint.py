@@ -1,11 +1,13 @@
 """The file that passes from training to export: weights, where they come from, and all that resuming needs."""
 
+import errno
 import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, PositiveFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from cifar_models.atomic import saving
@@ -14,27 +16,62 @@ from cifar_models.dataset import ImageSet, load_images
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
 from cifar_models.presence import is_there
+from cifar_models.registry import ARCHITECTURES
 
 _FORMAT = 1
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise ValueError("should be a number")
+    return value
+
+
+def _setting(value: Any) -> Any:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _known(architecture: str) -> str:
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"no network is called {architecture!r}")
+    return architecture
+
+
+def _indices(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.int64 or tensor.ndim != 1 or not len(tensor) or tensor.min() < 0:
+        raise ValueError("should be places of images, int64")
+    return tensor
+
+
+def _place(state: dict[str, Any]) -> dict[str, Any]:
+    if not all(isinstance(state.get(name), int) and state[name] >= 0 for name in ("epoch", "step")):
+        raise ValueError("should have an epoch and a step, whole numbers")
+    return state
+
+
+_RGB = Field(min_length=3, max_length=3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """One moment of a training run, in tensors and plain Python alone, so that loading it runs no code."""
 
-    architecture: str  # a name in cifar_models.registry
-    labels: list[str]  # in the order of the logits
-    mean: list[float]
-    std: list[float]
+    __pydantic_config__: ClassVar = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    architecture: Annotated[str, AfterValidator(_known)]  # a name in cifar_models.registry
+    labels: Annotated[list[str], Field(min_length=2)]  # in the order of the logits
+    mean: Annotated[list[FiniteFloat], _RGB]
+    std: Annotated[list[Annotated[PositiveFloat, Field(allow_inf_nan=False)]], _RGB]
     weights: dict[str, Tensor]  # the state dict of a Classifier
-    history: list[dict[str, Any]]  # the metrics of every epoch so far
-    recipe: dict[str, Any]
+    history: list[dict[str, Annotated[Any, AfterValidator(_number)]]]  # the metrics of every epoch so far
+    recipe: dict[str, Annotated[Any, AfterValidator(_setting)]]
     data_name: str
     data_fingerprint: str  # of the training set before the validation split
-    validation: Tensor  # indices of the training set that were held out, int64
+    validation: Annotated[Tensor, AfterValidator(_indices)]  # indices of the training set that were held out, int64
     source_revision: str  # of the code that trained, marked as dirty when it was more than one
     ancestors: dict[str, str] = field(default_factory=dict)  # sha256 of each file that it began with or learned from
-    training_state: dict[str, Any]  # optimizers, the place in the epoch, an average and the network that it follows
+    # Optimizers, the place in the epoch, an average and the network that it follows.
+    training_state: Annotated[dict[str, Any], AfterValidator(_place)]
 
     @property
     def epoch(self) -> int:
@@ -69,6 +106,8 @@ class Checkpoint:
                 f"The checkpoint was trained on other images ({self.data_name}) than those in {data}; "
                 "name their folder with --data."
             )
+        if self.validation.max() >= len(images):
+            raise InputError(f"The checkpoint holds out more images than the {len(images)} in {data}; train it again.")
         return images
 
     def load_test_images(self, data: Path) -> ImageSet:
@@ -82,6 +121,9 @@ class Checkpoint:
         return images
 
 
+_CONTENT = TypeAdapter(Checkpoint)
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU. Raises InputError when it is missing, damaged, too large or of another format."""
     try:
@@ -92,11 +134,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         found = content.pop("format")
         if found != _FORMAT:
             raise InputError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}; train it again.")
-        return Checkpoint(**content)
+        return _CONTENT.validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path} is no checkpoint to use: {where}: {what}; train it again.") from error
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # torch raises nearly anything on a damaged file
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # this of a file that was cut off
+            raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
         # Its own words are long, and advise to load the file by running what is in it.
-        raise InputError(f"{path} is not a checkpoint of this package, or it is damaged.") from error
+        raise InputError(
+            f"{path} is not a checkpoint of this package, or it was cut off or damaged; train it again."
+        ) from error

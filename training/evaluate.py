@@ -72,7 +72,7 @@ def main() -> None:
         with saving(written.with_name(written.name + suffix)) as partial:
             partial.write_text(text, encoding="utf-8")  # as the page says of itself, whatever the locale
     if is_best:
-        write_test(path.parent, checkpoint.recipe["tensorboard"], evaluations[-1].right)
+        write_test(path.parent, checkpoint.recipe.get("tensorboard", "plain"), evaluations[-1].right)
     for evaluation in evaluations:
         print(summary(report[evaluation.split], checkpoint.data_name))
     for warning in warnings(repeats):

@@ -150,9 +150,9 @@ class Run:
         """
         path, saved = self.newest()
         was = {**DEFAULTS, **saved.recipe}  # which may be of a time when there were fewer fields
-        changed = [name for name, value in asdict(self.recipe).items() if was[name] != value and name not in _FREE]
+        changed = [name for name, value in asdict(self.recipe).items() if was.get(name) != value and name not in _FREE]
         if changed:
-            values = ", ".join(f"{name} was {was[name]}" for name in changed)
+            values = ", ".join(f"{name} was {was.get(name)}" for name in changed)
             raise InputError(f"{self.folder} was trained by another recipe ({values}); name another folder with --out.")
         if saved.data_fingerprint != self.data_fingerprint:
             raise InputError(f"{self.folder} was trained on other images ({saved.data_name}); give it the same --data.")
@@ -166,16 +166,16 @@ class Run:
                 raise InputError(f"{teacher} is not what {self.folder} learned from any more; put it back as it was.")
         self.ancestors |= saved.ancestors
         self.is_saved = path == self.last
-        self.history = [EpochMetrics(**metrics) for metrics in saved.history]
         self.data_name = saved.data_name
         if saved.source_revision != self.source_revision:
             self.source_revision = saved.source_revision.removesuffix(DIRTY) + DIRTY
         try:
+            self.history = [EpochMetrics(**metrics) for metrics in saved.history]
             losses = [metrics.validation_loss for metrics in self.history]
             trainer.restore(saved.training_state, saved.weights, losses)
         except InputError:
             raise
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} does not fit {self.recipe.model} as it is built now; it was trained {way_back(saved)}"
             ) from error

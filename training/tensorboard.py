@@ -100,7 +100,7 @@ def describe_histogram(row: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def write_test(folder: Path, tutorial: str, right: Any) -> None:
     """The running accuracy over the test images, where the tutorial shows it; `right`: bool [n]."""
-    for tag in TAGS[tutorial].get("test_accuracy", ()):
+    for tag in TAGS.get(tutorial, {}).get("test_accuracy", ()):
         with events(folder, "test") as add:
             for seen in range(_TEST_STEP, len(right) + _TEST_STEP, _TEST_STEP):
                 add(summary.scalar(tag, float(right[:seen].mean())), min(seen, len(right)))

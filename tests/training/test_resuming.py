@@ -146,12 +146,14 @@ def test_a_run_that_another_process_made_meanwhile_is_not_written_over(
     assert list(contents(folder).values()) == list(contents(killed).values())
 
 
-def test_weights_of_a_network_that_is_built_otherwise_are_refused(
-    killed: Path, tiny_data: Path, tmp_path: Path
+@pytest.mark.parametrize(("part", "changed"), [("weights", torch.zeros(1)), ("history", 0.0), ("training_state", None)])
+def test_what_is_of_a_network_that_is_built_otherwise_is_refused(
+    killed: Path, tiny_data: Path, tmp_path: Path, part: str, changed: Any
 ) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     saved = load_checkpoint(folder / "last.pt")
-    saved.weights.popitem()
+    parts = {"weights": saved.weights, "history": saved.history[0], "training_state": saved.training_state}
+    parts[part]["optimizers"] = changed
     saved.save(folder / "last.pt")
     assert "does not fit lenet" in refusal(folder, "--resume", *RECIPE, "--data", tiny_data)
 
