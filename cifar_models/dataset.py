@@ -1,6 +1,10 @@
 """Labelled images in memory, from the official CIFAR-10 files or from image folders."""
 
 import hashlib
+import os
+import re
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +25,7 @@ Indices = npt.NDArray[np.int64]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _OTHER_PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+_NOBODYS = {"thumbs.db", "desktop.ini"}  # what a system leaves in folders of pictures
 _NAMED = 10  # files that are at fault, in one line
 _OFFICIAL_FOLDER = "cifar-10-batches-py"
 _OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
@@ -78,6 +83,17 @@ def default_name(root: Path) -> str:
     It is CIFAR-10 where the official files answer, which are held to their md5.
     """
     return f"images in {root.absolute().name}" if (root / "train").is_dir() else "CIFAR-10"
+
+
+def describe_left_out(folder: Path) -> str:
+    """How many files in the label folders of `folder`, such as data/train, `load_images` did not take for pictures.
+
+    One line, with their endings; empty when there are none.
+    """
+    names = [path.name for path in folder.glob("[!.]*/[!.]*") if path.suffix.lower() not in _SUFFIXES]
+    endings = Counter(Path(name).suffix.lower() or "no ending" for name in names if name.lower() not in _NOBODYS)
+    found = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(_NAMED))
+    return f"Left out of {folder}, as neither PNG nor JPEG by their names: {found}." if found else ""
 
 
 def _load(root: Path, split: Split, download: bool) -> ImageSet:
@@ -146,13 +162,18 @@ def _read_pictures(paths: list[Path]) -> Pixels:
         try:
             with Image.open(paths[index]) as picture:
                 images[index] = to_pixels(picture)
+        except Image.DecompressionBombError as error:  # whose words tell of an attack
+            numbers = ", at most ".join(re.findall(r"\d+", str(error)))
+            return f"{paths[index]} has too many pixels to be read ({numbers}); shrink it"
         except Exception as error:  # of damaged data Pillow raises nearly anything
             return f"{paths[index]} is not a readable picture ({reason(error)})"
         return None
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
+    hidden = os.environ.get("RANK", "0") != "0" or None  # torchrun's: one process's bar is enough, on a terminal
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         done = pool.map(read, range(len(paths)))
-        bar = tqdm(done, "reading pictures", len(paths), unit=" img", leave=False, delay=1, disable=None)
+        bar = tqdm(done, "reading pictures", len(paths), unit=" img", leave=False, delay=1, disable=hidden)
         _check([fault for fault in bar if fault], "replace or remove")
     return images
 

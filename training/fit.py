@@ -12,7 +12,7 @@ from traceback import clear_frames
 import torch
 
 from cifar_models.command import Parser, complain, run_command, say
-from cifar_models.dataset import default_name, load_images
+from cifar_models.dataset import default_name, describe_left_out, load_images
 from cifar_models.errors import InputError
 from cifar_models.registry import find_model, list_models
 from cifar_models.text import is_text
@@ -82,6 +82,8 @@ def train_in(world: World, device: torch.device, recipe: Recipe, options: argpar
             if options.data_name not in (None, run.data_name):
                 raise InputError(f"{folder} calls its data {run.data_name!r}; go on without --data-name.")
         if world.is_first:
+            if left_out := describe_left_out(options.data / "train"):
+                say(left_out)
             say(describe(trainer, run))
         code = train(trainer, run, stop)
     if code == 0 and world.is_first:

@@ -11,7 +11,7 @@ from torchinfo import summary
 
 from cifar_models.atomic import saving
 from cifar_models.command import Parser, count, run_command
-from cifar_models.dataset import ImageSet, load_images
+from cifar_models.dataset import ImageSet, describe_left_out, load_images
 from cifar_models.registry import DEFAULT, create_model, find_model
 from training.evaluation import describe_repeats
 from training.options import DATA, may_download
@@ -43,6 +43,9 @@ def show_images(folder: Path, samples: Path) -> int:
     print(f"\n{min(_ROWS * _COLUMNS, len(data))} of them: {samples}\n")
     if (folder / "test").is_dir():
         check_test(folder, data)
+    for split in ("train", "test"):
+        if left_out := describe_left_out(folder / split):
+            print(left_out + "\n")
     return len(data.classes)
 
 

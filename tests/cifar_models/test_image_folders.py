@@ -3,7 +3,9 @@
 import shutil
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from conftest import TEST_IMAGES, TRAIN_IMAGES, command, tiny_images, write_tiny
 from PIL import Image
 
 from cifar_models.cifar10 import LABELS
-from cifar_models.dataset import Split, load_images
+from cifar_models.dataset import Split, describe_left_out, load_images
 from cifar_models.errors import InputError
 
 
@@ -36,13 +38,17 @@ def test_only_pictures_are_read_and_in_the_order_of_their_names(tmp_path: Path) 
     folder = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "cat"
     Image.new("L", (50, 40), 77).save(folder / "b.jpeg")
     Image.new("RGB", (32, 32), (66, 66, 66)).save(folder / "a.JPG")
-    (folder / "notes.txt").write_text("no picture")
+    for name in ("notes.txt", "x.JP2", "y.jp2", "NEF", "Thumbs.db", ".DS_Store"):
+        (folder / name).write_text("no picture")
     (folder / "._000.png").write_bytes(b"what macOS knows of 000.png")
     (folder.parent / "README.md").write_text("no class")
     data = load_images(tmp_path, "train")
     assert np.array_equal(data.images[:TRAIN_IMAGES], tiny_images(0, TRAIN_IMAGES, 1))
     assert data.images[TRAIN_IMAGES : TRAIN_IMAGES + 2, 16, 16, 0].tolist() == [66, 77]
     assert np.array_equal(np.bincount(data.labels), [TRAIN_IMAGES + 2, TRAIN_IMAGES])
+    told = describe_left_out(folder.parent)
+    assert told.startswith(f"Left out of {folder.parent}, as neither PNG nor JPEG by their names: 2 .jp2, ")
+    assert sorted(told.rstrip(".").split(": ")[1].split(", ")) == ["1 .txt", "1 no ending", "2 .jp2"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,38 @@ def test_a_picture_whose_note_confuses_the_decoder_is_named(tmp_path: Path) -> N
     done = command("training.inspect", "--data", tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path} is not a readable picture (")
+
+
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [
+        (13_378, "has too many pixels to be read (178970884, at most 178956970); shrink it; replace or remove it."),
+        (10_000, "is not a readable picture (image file is truncated"),  # nor one of an attack, which Pillow warns of
+    ],
+)
+def test_a_picture_that_is_too_large_to_read_is_named_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int, words: str
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)  # which the server, if it was loaded here, took away
+    path = write_tiny_data(tmp_path, ("cat", "dog")) / "train" / "dog" / "004.png"
+    header = b"IHDR" + struct.pack(">II", side, side) + b"\x08\0\0\0\0"  # of grey levels
+    written = path.read_bytes()
+    path.write_bytes(written[:12] + header + struct.pack(">I", zlib.crc32(header)) + written[33:])
+    assert f"{path} {words}" in refusal(tmp_path)
+
+
+def test_only_the_first_process_shows_how_reading_goes_on(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    def watched(done: Iterator[Any], *_: Any, disable: bool | None, **__: Any) -> Iterator[Any]:
+        shown.append(disable)
+        return done
+
+    monkeypatch.setattr("tqdm.tqdm", watched)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        load_images(tiny_data, "test")
+    assert shown == [None, True]  # None: on a terminal
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -82,10 +82,13 @@ def test_of_few_images_no_more_are_promised_and_test_images_that_are_training_im
             (tmp_path / split / name).mkdir(parents=True)
             for index in range(3):
                 Image.new("RGB", (32, 32)).save(tmp_path / split / name / f"{index}.png")
+        (tmp_path / split / "cat" / "photograph.nef").touch()
     samples = tmp_path / "samples.png"
     done = command("training.inspect", "--data", tmp_path, "--model", "lenet", "--samples", samples)
     assert f"\n6 of them: {samples}" in done.stdout
     assert "\n6 of the test images stand among the training images too" in done.stdout
+    for split in ("train", "test"):
+        assert f"\nLeft out of {tmp_path / split}, as neither PNG nor JPEG by their names: 1 .nef.\n" in done.stdout
 
 
 def test_a_picture_without_a_name_is_an_error_in_one_line(tiny_data: Path) -> None:

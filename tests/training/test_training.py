@@ -123,9 +123,11 @@ def test_data_may_be_called_by_the_words_of_any_language(
     assert load_checkpoint(tmp_path / "run" / "best.pt").data_name == f"images in {name}"
 
 
-def test_training_never_opens_the_test_images(tiny_data: Path, tmp_path: Path) -> None:
+def test_training_never_opens_the_test_images_and_says_what_it_leaves_out(tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data", ignore=shutil.ignore_patterns("test"))
-    command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--out", tmp_path / "run")
+    (data / "train" / "cat" / "photograph.tga").touch()
+    done = command("training.fit", *SMALL, "--epochs", "1", "--data", data, "--out", tmp_path / "run")
+    assert done.stdout.startswith(f"Left out of {data / 'train'}, as neither PNG nor JPEG by their names: 1 .tga.\n")
 
 
 @pytest.mark.parametrize("name", ["my run", "tiny", "_läuft!", "…"])
