@@ -1,6 +1,6 @@
 """What a training run does, as typed values: the command line names one and may override any field."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
 from math import inf
 from typing import Annotated, Literal
@@ -78,6 +78,26 @@ class Recipe:
                     raise InputError(f"{name} must be {rule}, got {value}.")
         if self.schedule == "step" and self.step_epoch < 1:
             raise InputError(f"schedule=step needs step_epoch of at least 1, got {self.step_epoch}.")
+
+
+# Fields that count beside others alone: those, whether they do, and what they need.
+_NEEDS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
+    ("filter_lr", lambda recipe: recipe.optimizer == "muon", "optimizer=muon"),
+    ("momentum nesterov weight_decay", lambda recipe: recipe.optimizer != "adam", "optimizer=sgd or muon"),
+    ("warmup", lambda recipe: recipe.schedule == "linear", "schedule=linear"),
+    ("step_epoch", lambda recipe: recipe.schedule == "step", "schedule=step"),
+    ("plateau_patience", lambda recipe: recipe.schedule == "plateau", "schedule=plateau"),
+    ("teacher_weight teacher_temperature", lambda recipe: bool(recipe.teachers), "teachers"),
+    ("label_smoothing", lambda recipe: not recipe.teachers or recipe.teacher_weight < 1, "teacher_weight below 1"),
+)
+
+
+def check_effect(recipe: Recipe, asked: Iterable[str]) -> None:
+    """Raises InputError for a field that somebody asked for and that the recipe would not look at."""
+    for names, counts, need in _NEEDS:
+        for name in sorted({*names.split()} & {*asked}):
+            if not counts(recipe):
+                raise InputError(f"{name} changes nothing in this recipe, as it needs {need}; leave it out.")
 
 
 DEFAULTS = {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cifar_models.errors import InputError
-from training.recipe import Recipe
+from training.recipe import Recipe, check_effect
 
 _KINDS = {name: hint for name, hint in typing.get_type_hints(Recipe).items() if hint in (int, float)}
 _LOG_RATIO = 10  # a range this wide is searched by orders of magnitude
@@ -67,4 +67,5 @@ def parse_range(text: str, recipe: Recipe) -> tuple[str, Range]:
         raise InputError(f"--search {text}: LOW must not be above HIGH, and both must be finite.")
     for bound in (low, high):
         replace(recipe, **{name: bound})  # says what is wrong with an impossible one
+    check_effect(recipe, [name])
     return name, Range(low, high)

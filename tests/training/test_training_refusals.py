@@ -1,5 +1,6 @@
 """What `python -m training.fit` refuses, and a run that fails at once."""
 
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +24,12 @@ WRONG = [
     *("--validation 0.001", "--validation 0.999"),  # of the 40 images of a class none, or all
     *(f"--{name} -1" for name in ("epochs", "batch-size", "lr", "filter-lr", "momentum", "weight-decay", "warmup")),
     *(f"--{name} -1" for name in ("label-smoothing", "crop", "cutout", "cutmix", "validation", "seed")),
+]
+IDLE = [  # what has no effect beside the rest
+    *("--optimizer sgd --filter-lr 0.1", "--optimizer adam --filter-lr 0.1", "--optimizer adam --momentum 0.5"),
+    *("--optimizer adam --weight-decay 0.1", "--optimizer adam --no-nesterov", "--schedule constant --warmup 0.2"),
+    *("--step-epoch 2", "--plateau-patience 2", "--teacher-weight 0.5", "--teacher-temperature 2"),
+    "--teachers best.pt --teacher-weight 1 --label-smoothing 0.2",
 ]
 
 
@@ -68,6 +75,14 @@ def test_a_name_of_the_data_that_no_line_can_hold_is_refused_before_they_are_rea
 def test_a_run_folder_that_is_a_file_is_refused(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     refusal(tmp_path / "run", *SMALL, "--epochs", "1", "--data", tiny_data)
+
+
+@pytest.mark.parametrize("options", IDLE)
+def test_an_option_without_effect_is_refused_but_where_a_run_goes_on(tmp_path: Path, options: str) -> None:
+    *_, last = re.findall(r"--(?:no-)?([a-z-]+)", options)
+    line = ("--data", tmp_path / "none", *options.split())
+    assert refusal(tmp_path, *line).startswith(f"{last.replace('-', '_')} changes nothing in this recipe, as it needs ")
+    assert "begin it without --resume" in refusal(tmp_path, *line, "--resume")
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -142,6 +142,7 @@ def test_the_ranges_that_are_asked_for_take_the_place_of_the_usual_ones() -> Non
         "batch-size=0:9",
         "crop=0.4:16",
         "lr=0:inf",
+        "warmup=0:0.5",  # of a constant rate
     ],
 )
 def test_an_impossible_range_is_refused_in_one_line(
