@@ -25,17 +25,12 @@ _NARROWING_IMAGES = 500
 def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     """The teacher that the run's recipe names, if any. Raises InputError for one that does not fit the run."""
     paths = [Path(name) for name in run.recipe.teachers.split(",") if name]
-    if not paths:
-        return None
-    checkpoints = [load_checkpoint(path) for path in paths]
-    for path, checkpoint in zip(paths, checkpoints, strict=True):
-        check_ancestor("teacher", path, checkpoint, run)
-        run.ancestors[str(path)] = sha256(path)
+    checkpoints = [load_ancestor("teacher", path, run) for path in paths]
     held_out = run.data.subset(run.validation)
     classifiers = [calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints]
     for classifier in classifiers:
         classifier.network = fold_batch_norm(classifier.network)  # it answers at every step, and never learns
-    return Teacher(classifiers, run.recipe, device)
+    return Teacher(classifiers, run.recipe, device) if classifiers else None
 
 
 def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:
@@ -53,9 +48,7 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
     if not run.recipe.start:
         return None
     path = Path(run.recipe.start)
-    checkpoint = load_checkpoint(path)
-    check_ancestor("start", path, checkpoint, run)
-    run.ancestors[str(path)] = sha256(path)
+    checkpoint = load_ancestor("start", path, run)
     if (checkpoint.mean, checkpoint.std) != tuple(map(list, NORMALISATION[run.recipe.normalisation])):
         raise InputError(f"The start {path} takes images normalised otherwise; train with its --normalisation.")
     classifier = checkpoint.classifier()
@@ -74,8 +67,12 @@ def load_start(run: Run) -> dict[str, Tensor] | None:
     return classifier.state_dict()
 
 
-def check_ancestor(role: str, path: Path, checkpoint: Checkpoint, run: Run) -> None:
-    """Raises InputError for a checkpoint of other images or labels, or one that has seen what the run holds out."""
+def load_ancestor(role: str, path: Path, run: Run) -> Checkpoint:
+    """A checkpoint that the run learns from, and from now on says so.
+
+    Raises InputError for one of other images or labels, or one that has seen what the run holds out.
+    """
+    checkpoint = load_checkpoint(path)
     if checkpoint.labels != list(run.data.classes):
         raise InputError(
             f"The {role} {path} knows the labels {', '.join(checkpoint.labels)}, which are not the data's."
@@ -87,3 +84,5 @@ def check_ancestor(role: str, path: Path, checkpoint: Checkpoint, run: Run) -> N
             f"The {role} {path} was trained on images that this run holds out to choose by; "
             "train both with the same --validation and --seed."
         )
+    run.ancestors[str(path)] = sha256(path)
+    return checkpoint
