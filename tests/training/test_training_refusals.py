@@ -80,7 +80,7 @@ def test_a_run_folder_that_is_a_file_is_refused(tiny_data: Path, tmp_path: Path)
 @pytest.mark.parametrize("options", IDLE)
 def test_an_option_without_effect_is_refused_but_where_a_run_goes_on(tmp_path: Path, options: str) -> None:
     *_, last = re.findall(r"--(?:no-)?([a-z-]+)", options)
-    line = ("--data", tmp_path / "none", *options.split())
+    line: tuple[str | Path, ...] = ("--data", tmp_path / "none", *options.split())
     assert refusal(tmp_path, *line).startswith(f"{last.replace('-', '_')} changes nothing in this recipe, as it needs ")
     assert "begin it without --resume" in refusal(tmp_path, *line, "--resume")
 
