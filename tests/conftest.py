@@ -233,7 +233,10 @@ def serving(
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The shipped bundles, served with no settings at all."""
-    with serving(tmp_path_factory.mktemp("server") / "log", shipped=True) as process:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("CIFAR_BUNDLES", raising=False)  # which is set while a module has the default bundle alone
+            process = stack.enter_context(serving(tmp_path_factory.mktemp("server") / "log", shipped=True))
         process.wait_until_ready()
         yield process
 
