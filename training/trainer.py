@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cifar_models.dataset import ImageSet
 from cifar_models.errors import InputError
 from cifar_models.memory import enough_memory
+from training.allocator import keep_freed_memory
 from training.augment import Views, cut_out, draw_views, lay_out, take, views_per_epoch
 from training.average import Average
 from training.cutmix import mixed_loss, paste
@@ -47,6 +48,8 @@ class Trainer:
         self.teacher = teacher
         self.batch_size = self.share_of_batch(len(training))
         self.dtype = compute_dtype(recipe, device)
+        if device.type == "cpu":
+            keep_freed_memory()
         advice = "free some of it, or take another device or a smaller network"
         with enough_memory(f"{device} has no memory for the images and {recipe.model}; {advice}."):
             images, self.labels = on_device(training, device)
