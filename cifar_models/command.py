@@ -73,19 +73,22 @@ def run_command(main: Callable[[], int | None], *, interrupted: str = "stopped")
 
 
 def say(line: str) -> None:
-    """Print it at once, while a run has still much to do. Where the terminal has gone, the run goes on in silence."""
+    """Print it at once, while a run has still much to do. Where the terminal has gone, the run goes on in silence.
+
+    Not where a disk is full or the reader of a pipe has gone: somebody wanted what is printed.
+    """
     try:
         print(line, flush=True)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        end_output(sys.stdout, sys.stderr)
+        end_output(sys.stdout)
 
 
 def complain(line: str) -> None:
     """Write it to stderr, at once: several processes may share it. Where that cannot be, the exit code is to tell."""
     try:
-        sys.stderr.write(f"{line}\n")
+        print(line, file=sys.stderr, flush=True)  # nowhere, where it is closed
     except OSError:  # a full disk, a terminal that has gone: what else is printed often goes there too
         end_output(sys.stdout, sys.stderr)
 

@@ -6,7 +6,7 @@ import typing
 from dataclasses import fields, replace
 from pathlib import Path
 
-from training.recipe import DEFAULTS, Recipe, check_effect
+from training.recipe import Recipe, check_effect
 
 DATA = Path("data")  # where images are, if no option says so
 
@@ -39,13 +39,12 @@ def metavar(kind: typing.Any) -> str:
 def override(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     """The recipe with the fields that were given. Raises InputError for an impossible value, and one without effect.
 
-    Without effect one may be said that stands in the recipe anyway, as model cards name every field, and any in a run
-    that goes on, whose command was once accepted.
+    Without effect one may be said that stands in the recipe anyway, any where every field is said, as in a model card,
+    and any in a run that goes on, whose command was once accepted.
     """
     asked = {field.name: getattr(options, field.name) for field in fields(Recipe)}
     given = {name: value for name, value in asked.items() if value is not None}
     changed = replace(recipe, **given)
-    if not options.resume:
-        usual = {name: (getattr(recipe, name), DEFAULTS.get(name)) for name in given}
-        check_effect(changed, [name for name, value in given.items() if value not in usual[name]])
+    if not options.resume and len(given) < len(asked):
+        check_effect(changed, [name for name, value in given.items() if value != getattr(recipe, name)])
     return changed

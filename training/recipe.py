@@ -84,6 +84,7 @@ class Recipe:
 _NEEDS: tuple[tuple[str, Callable[[Recipe], bool], str], ...] = (
     ("filter_lr", lambda recipe: recipe.optimizer == "muon", "optimizer=muon"),
     ("momentum nesterov weight_decay", lambda recipe: recipe.optimizer != "adam", "optimizer=sgd or muon"),
+    ("nesterov", lambda recipe: recipe.momentum > 0, "momentum above 0"),
     ("warmup", lambda recipe: recipe.schedule == "linear", "schedule=linear"),
     ("step_epoch", lambda recipe: recipe.schedule == "step", "schedule=step"),
     ("plateau_patience", lambda recipe: recipe.schedule == "plateau", "schedule=plateau"),

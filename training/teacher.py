@@ -26,11 +26,13 @@ def load_teacher(run: Run, device: torch.device) -> Teacher | None:
     """The teacher that the run's recipe names, if any. Raises InputError for one that does not fit the run."""
     paths = [Path(name) for name in run.recipe.teachers.split(",") if name]
     checkpoints = [load_ancestor("teacher", path, run) for path in paths]
+    if not checkpoints:
+        return None
     held_out = run.data.subset(run.validation)
     classifiers = [calibrated(checkpoint.classifier(), held_out) for checkpoint in checkpoints]
     for classifier in classifiers:
         classifier.network = fold_batch_norm(classifier.network)  # it answers at every step, and never learns
-    return Teacher(classifiers, run.recipe, device) if classifiers else None
+    return Teacher(classifiers, run.recipe, device)
 
 
 def calibrated(classifier: Classifier, held_out: ImageSet) -> Classifier:

@@ -44,11 +44,12 @@ def test_the_training_command_is_that_of_the_recipe(
     assert parse_fit().data_name == "tiny"
 
 
+@pytest.mark.parametrize("optimizer", ["", "adam"])  # beside which momentum, that some have, changes nothing
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_command_of_every_recipe_is_that_recipe(
-    manifest: Manifest, name: str, monkeypatch: pytest.MonkeyPatch
+    manifest: Manifest, name: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = asdict(RECIPES[name])
+    recipe = asdict(RECIPES[name]) | ({"optimizer": optimizer} if optimizer else {})
     origin = manifest.origin.model_copy(update={"recipe": recipe, "data": "somebody's images; $HOME"})
     text = commands(manifest.model_copy(update={"origin": origin}))
     _, _, *arguments = shlex.split(text[text.index("python -m training.fit") :].replace("\\\n", " ").splitlines()[0])

@@ -59,9 +59,9 @@ def signalled(folder: Path, data: Path, number: signal.Signals) -> tuple[str | P
 def test_a_signal_inside_an_epoch_saves_the_run_and_says_how_it_goes_on(
     tiny_data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    own = (
-        {"PYTHONPATH": str(ROOT / "tests" / "support")} if number == signal.SIGTERM else {}
-    )  # an interpreter that ends by itself
+    own = {}
+    if number == signal.SIGTERM:  # in an interpreter that ends by itself
+        own["PYTHONPATH"] = str(ROOT / "tests" / "support")
     done = command("signalled", *signalled(tmp_path / "run", tiny_data, number), check=False, **own)
     assert done.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     assert done.stderr == "\nStopped, and saved at step 21 of epoch 2. The same command with --resume goes on.\n"

@@ -29,7 +29,7 @@ IDLE = [  # what has no effect beside the rest
     *("--optimizer sgd --filter-lr 0.1", "--optimizer adam --filter-lr 0.1", "--optimizer adam --momentum 0.5"),
     *("--optimizer adam --weight-decay 0.1", "--optimizer adam --no-nesterov", "--schedule constant --warmup 0.2"),
     *("--step-epoch 2", "--plateau-patience 2", "--teacher-weight 0.5", "--teacher-temperature 2"),
-    "--teachers best.pt --teacher-weight 1 --label-smoothing 0.2",
+    *("--teachers best.pt --teacher-weight 1 --label-smoothing 0.2", "seed002-lenet --nesterov"),
 ]
 
 
