@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
+from bench.images import random_images
 from cifar_models.command import Parser, count, run_command
-from cifar_models.dataset import ImageSet
 from cifar_models.registry import DEFAULT
-from training.allocator import keep_freed_memory
+from training.allocator import MMAP_MAX, TRIM_THRESHOLD, keep_freed_memory
 from training.recipes import RECIPES
 from training.trainer import Trainer
 from training.world import World
 
 _STEPS = 2  # that are timed; the one before them finds the memory as the other way left it
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _MMAP_MAX = -3, -1, -4  # in glibc's malloc.h
+_MMAP_THRESHOLD = -3  # in glibc's malloc.h
 
 
 def main() -> None:
@@ -47,15 +46,10 @@ def main() -> None:
     print(f"{recipe.model}, batches of {recipe.batch_size}: {statistics.median(ratios):.2f} of the time")
 
 
-def random_images(number: int) -> ImageSet:
-    pixels = np.random.default_rng(0).integers(0, 256, (number, *IMAGE_SHAPE), dtype=np.uint8)
-    return ImageSet(pixels, np.arange(number) % len(LABELS), LABELS)
-
-
 def give_back() -> None:
     """As glibc does by itself once it has seen tensors of 32 MiB and more come and go."""
     libc = ctypes.CDLL(None)
-    for parameter, value in ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 64 << 20)):
+    for parameter, value in ((MMAP_MAX, 65536), (_MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 64 << 20)):
         libc.mallopt(parameter, value)
     libc.malloc_trim(0)
 

@@ -219,7 +219,8 @@ def serving(
     environment |= variables or {}
     line = ["serve", "--host", "127.0.0.1", "--port", str(port), *arguments, *([str(bento)] if bento else [])]
     folder = log.parent if bento else ROOT
-    with log.open("w") as output:
+    with log.open("w") as output, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CIFAR_BUNDLES", raising=False)  # of a module that has the default bundle alone; here it is said
         process = commands.Command(
             "bentoml", line, folder=folder, stdout=output, stderr=output, environment=environment
         )
@@ -233,10 +234,7 @@ def serving(
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The shipped bundles, served with no settings at all."""
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("CIFAR_BUNDLES", raising=False)  # which is set while a module has the default bundle alone
-            process = stack.enter_context(serving(tmp_path_factory.mktemp("server") / "log", shipped=True))
+    with serving(tmp_path_factory.mktemp("server") / "log", shipped=True) as process:
         process.wait_until_ready()
         yield process
 

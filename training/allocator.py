@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # in glibc's malloc.h
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # in glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
@@ -14,5 +14,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
-        mallopt(_MMAP_MAX, 0)  # no tensor gets a mapping of its own, which would go with it
-        mallopt(_TRIM_THRESHOLD, -1)  # nor does the end of the heap go
+        mallopt(MMAP_MAX, 0)  # no tensor gets a mapping of its own, which would go with it
+        mallopt(TRIM_THRESHOLD, -1)  # nor does the end of the heap go

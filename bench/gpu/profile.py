@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -14,8 +13,9 @@ from torch.profiler import ProfilerActivity, profile
 from bench.gpu.context import Context
 from bench.gpu.limits import count_cost
 from bench.gpu.record import Outcome
-from cifar_models.cifar10 import IMAGE_SHAPE, LABELS
-from cifar_models.dataset import ImageSet, split_validation
+from bench.images import random_images
+from cifar_models.cifar10 import LABELS
+from cifar_models.dataset import split_validation
 from training.recipes import RECIPES
 from training.trainer import Trainer
 from training.world import World
@@ -74,8 +74,7 @@ def random_trainer(context: Context, *, compiled: bool) -> Trainer:
     recipe = replace(RECIPES[RECIPE], compile=compiled, validation=0.5)
     if context.miniature:
         recipe = replace(recipe, batch_size=_MINIATURE_BATCH, model=_MINIATURE_MODEL)
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *IMAGE_SHAPE), np.uint8)
-    data = ImageSet(pixels, np.arange(count) % len(LABELS), LABELS)
+    data = random_images(count)
     training, validation = (data.subset(part) for part in split_validation(data, recipe.validation, 0))
     return Trainer(recipe, training, validation, torch.device(context.device), World())
 
